@@ -1,0 +1,226 @@
+/**
+ * Every message of the protocol: its number, its header, and what its payload holds.
+ *
+ * Times are in the sender's clock; the receiver translates them (see clock_sync.ts). Sizes are bytes.
+ * Tensors are payload, never part of a header: one blob a request, the blobs concatenated in order.
+ */
+import { type HeaderOf, list, nanoseconds, nonNegative, record, text, uint } from "./schema.ts";
+
+/** Raised when a peer could not understand us any more. Peers must have the same number. */
+export const PROTOCOL_VERSION = 1;
+
+/** Longest model path, in characters. */
+export const MAX_PATH_LENGTH = 4096;
+/** Most models that one worker or controller lists, and most copies one request may ask for. */
+export const MAX_MODELS = 1_000_000;
+/** Most requests in one batch. */
+export const MAX_BATCH_SIZE = 4096;
+/** Most GPUs of one worker. */
+export const MAX_GPUS_PER_WORKER = 4096;
+
+const id = uint();
+const bytes = uint(Number.MAX_SAFE_INTEGER);
+const message = text(4096);
+const path = text(MAX_PATH_LENGTH);
+
+/** When an action began and ended, and how long it took. */
+const timing = { begin_ns: nanoseconds, end_ns: nanoseconds, duration_ns: nanoseconds };
+/** When the worker had the action and when it sent this result. */
+const handling = { action_received_ns: nanoseconds, result_sent_ns: nanoseconds };
+/** The window in which an action must start. */
+const window = { earliest_ns: nanoseconds, latest_ns: nanoseconds };
+
+/** What is known of a model, the same for each of its copies. */
+const modelFacts = {
+  input_size: bytes,
+  output_size: bytes,
+  weights_size: bytes,
+  num_weights_pages: uint(),
+  weights_load_time_ns: nanoseconds,
+  supported_batch_sizes: list(uint(MAX_BATCH_SIZE), 64),
+  /** One execution time for each of `supported_batch_sizes`. */
+  exec_times_ns: list(nanoseconds, 64),
+};
+
+/**
+ * Message kinds and their headers. Actions are numbered 16 + the action's type, their results
+ * 32 + type; requests 64 + type, their responses 80 + type.
+ */
+const kinds = {
+  /** First message of both sides. */
+  Hello: {
+    number: 1,
+    header: record({ version: uint(), role: text(32), name: text(256) }),
+  },
+  /** Sent now and then, so that clock estimates stay fresh and dead peers are noticed. */
+  Ping: { number: 2, header: record({}) },
+  /** Last message before a side closes, with the reason. */
+  Goodbye: { number: 3, header: record({ message }) },
+
+  // Actions: controller -> worker.
+  LoadModelFromDisk: {
+    number: 16,
+    header: record({
+      model_id: id,
+      /** Makes model ids model_id … model_id + no_of_copies - 1. */
+      no_of_copies: uint(MAX_MODELS),
+      model_path: path,
+      ...window,
+      max_batch_size: uint(MAX_BATCH_SIZE),
+      max_exec_duration_ns: nanoseconds,
+    }),
+  },
+  LoadWeights: {
+    number: 17,
+    header: record({ model_id: id, gpu_id: id, ...window, expected_duration_ns: nanoseconds }),
+  },
+  /** Payload: one blob a request; all of size zero when the worker is to make inputs. */
+  Infer: {
+    number: 18,
+    header: record({
+      model_id: id,
+      gpu_id: id,
+      batch_size: uint(MAX_BATCH_SIZE),
+      input_sizes: list(bytes, MAX_BATCH_SIZE),
+      ...window,
+      expected_duration_ns: nanoseconds,
+    }),
+  },
+  EvictWeights: { number: 19, header: record({ model_id: id, gpu_id: id, ...window }) },
+  ClearCache: { number: 20, header: record({}) },
+  GetWorkerState: { number: 21, header: record({}) },
+
+  // Results: worker -> controller, with the action's id.
+  LoadModelFromDiskResult: {
+    number: 32,
+    header: record({ ...handling, ...timing, copies_created: uint(MAX_MODELS), ...modelFacts }),
+  },
+  LoadWeightsResult: { number: 33, header: record({ ...handling, ...timing }) },
+  /** Payload: one output blob a request. */
+  InferResult: {
+    number: 34,
+    header: record({
+      ...handling,
+      gpu_id: id,
+      copy_input: record(timing),
+      exec: record(timing),
+      copy_output: record(timing),
+      output_sizes: list(bytes, MAX_BATCH_SIZE),
+      /** Clock of the GPU in MHz, 0 where it cannot be known. */
+      gpu_clock_before: nonNegative,
+      gpu_clock: nonNegative,
+    }),
+  },
+  EvictWeightsResult: { number: 35, header: record({ ...handling, ...timing }) },
+  ClearCacheResult: { number: 36, header: record({ ...handling }) },
+  GetWorkerStateResult: {
+    number: 37,
+    header: record({
+      ...handling,
+      page_size: bytes,
+      gpus: list(
+        record({
+          name: text(256),
+          weights_cache_size: bytes,
+          weights_cache_pages: uint(),
+          io_pool_size: bytes,
+          workspace_pool_size: bytes,
+          /** Ids of the models whose weights are on this GPU. */
+          models: list(id, MAX_MODELS),
+        }),
+        MAX_GPUS_PER_WORKER,
+      ),
+      models: list(record({ model_id: id, model_path: path, ...modelFacts }), MAX_MODELS),
+    }),
+  },
+  /** Any action that failed. `action_type` is the failed action's kind number less 16. */
+  ErrorResult: {
+    number: 47,
+    header: record({ ...handling, action_type: uint(255), status: uint(255), message }),
+  },
+
+  // Requests: client -> controller.
+  /** Payload: the input, or nothing when inputs are disabled. */
+  InferRequest: {
+    number: 64,
+    header: record({
+      user_id: id,
+      model_id: id,
+      batch_size: uint(MAX_BATCH_SIZE),
+      /** Time allowed from now, used when slo_factor is 0; 0 for the controller's default. */
+      deadline_ns: nonNegative,
+      /** The allowed time as a multiple of the model's batch-1 execution time; 0 for none. */
+      slo_factor: nonNegative,
+    }),
+  },
+  EvictRequest: { number: 65, header: record({ user_id: id, model_id: id }) },
+  LsRequest: { number: 66, header: record({ user_id: id }) },
+  LoadModelRequest: {
+    number: 67,
+    header: record({ user_id: id, model_path: path, no_of_copies: uint(MAX_MODELS) }),
+  },
+
+  // Responses: controller -> client, with the request's id.
+  /** Payload: the output. */
+  InferResponse: { number: 80, header: record({ output_size: bytes }) },
+  EvictResponse: { number: 81, header: record({}) },
+  LsResponse: {
+    number: 82,
+    header: record({
+      models: list(
+        record({ model_id: id, model_path: path, input_size: bytes, output_size: bytes }),
+        MAX_MODELS,
+      ),
+    }),
+  },
+  LoadModelResponse: {
+    number: 83,
+    header: record({
+      model_id: id,
+      copies_created: uint(MAX_MODELS),
+      input_size: bytes,
+      output_size: bytes,
+    }),
+  },
+  /** Any request that failed. `request_type` is the failed request's kind number less 64. */
+  ErrorResponse: {
+    number: 95,
+    header: record({ request_type: uint(255), status: uint(255), message }),
+  },
+} as const;
+
+export type Kind = keyof typeof kinds;
+/** The header of a message of kind K. */
+export type Header<K extends Kind> = ReturnType<typeof kinds[K]["header"]>;
+/** A message, whatever carried it. */
+export interface Message<K extends Kind = Kind> {
+  readonly kind: K;
+  /** Of the action or request; a result or response repeats it. 0 where there is nothing to match. */
+  readonly id: number;
+  readonly header: Header<K>;
+  readonly payload: Uint8Array;
+}
+/** A message whose `kind` tells the type of its `header`. */
+export type AnyMessage = { [K in Kind]: Message<K> }[Kind];
+
+export const KIND_NUMBERS = Object.fromEntries(
+  Object.entries(kinds).map(([kind, { number }]) => [kind, number]),
+) as Record<Kind, number>;
+
+const byNumber = new Map<number, Kind>(
+  Object.entries(kinds).map(([kind, { number }]) => [number, kind as Kind]),
+);
+
+/** The kind that has this number, or undefined. */
+export function kindOf(number: number): Kind | undefined {
+  return byNumber.get(number);
+}
+
+/** Returns `value` as the header of a message of `kind`; throws HeaderError naming what is wrong. */
+export function checkHeader<K extends Kind>(kind: K, value: unknown): Header<K> {
+  return kinds[kind].header(value, kind) as Header<K>;
+}
+
+/** Facts of a model as they appear in several messages. */
+export type ModelFacts = HeaderOf<typeof modelFacts>;
+export type Timing = HeaderOf<typeof timing>;

@@ -1,0 +1,79 @@
+/**
+ * Descriptions of message headers that check what a peer sent.
+ *
+ * A header is a msgpack map. Each kind of message has a schema that names its fields and what they
+ * may hold; checking costs a few property reads, and a TypeScript type follows from the schema.
+ */
+
+/** A header that is not what the protocol says. The message names the field, and what it should be. */
+export class HeaderError extends Error {
+  override readonly name = "HeaderError";
+}
+
+/** Checks one value. `where` names the field in the error. */
+export type Check<T> = (value: unknown, where: string) => T;
+
+export type Fields = Readonly<Record<string, Check<unknown>>>;
+
+/** The type of the headers that a schema accepts. */
+export type HeaderOf<F extends Fields> = { readonly [K in keyof F]: ReturnType<F[K]> };
+
+function fail(where: string, expected: string, value: unknown): never {
+  const shown = typeof value === "object" ? (value === null ? "null" : "an object") : String(value);
+  throw new HeaderError(`${where} must be ${expected}, got ${shown.slice(0, 80)}`);
+}
+
+/** An integer in [0, max]. */
+export function uint(max = 0xffff_ffff): Check<number> {
+  return (value, where) =>
+    Number.isInteger(value) && (value as number) >= 0 && (value as number) <= max
+      ? value as number
+      : fail(where, `an integer from 0 to ${max}`, value);
+}
+
+/** A time or duration in nanoseconds: any finite number whose integer part is exact. */
+export const nanoseconds: Check<number> = (value, where) =>
+  typeof value === "number" && Math.abs(value) <= Number.MAX_SAFE_INTEGER
+    ? value
+    : fail(where, "a number of nanoseconds", value);
+
+/** A finite number that is not negative. */
+export const nonNegative: Check<number> = (value, where) =>
+  typeof value === "number" && value >= 0 && value < Infinity
+    ? value
+    : fail(where, "a number that is not negative", value);
+
+/** A string of at most `maxLength` UTF-16 units. */
+export function text(maxLength: number): Check<string> {
+  return (value, where) =>
+    typeof value === "string" && value.length <= maxLength
+      ? value
+      : fail(where, `text of at most ${maxLength} characters`, value);
+}
+
+/** An array of at most `maxLength` values. */
+export function list<T>(of: Check<T>, maxLength: number): Check<readonly T[]> {
+  return (value, where) => {
+    if (!Array.isArray(value) || value.length > maxLength) {
+      fail(where, `a list of at most ${maxLength} values`, value);
+    }
+    for (let i = 0; i < value.length; i++) of(value[i], where);
+    return value;
+  };
+}
+
+/** A map with these fields. Further fields are ignored, so that a newer peer may send more. */
+export function record<F extends Fields>(fields: F): Check<HeaderOf<F>> {
+  const names = Object.keys(fields);
+  return (value, where) => {
+    if (typeof value !== "object" || value === null || Array.isArray(value)) {
+      fail(where, "a map", value);
+    }
+    const map = value as Record<string, unknown>;
+    for (let i = 0; i < names.length; i++) {
+      const name = names[i]!;
+      fields[name]!(map[name], name);
+    }
+    return map as HeaderOf<F>;
+  };
+}

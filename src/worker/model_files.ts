@@ -1,0 +1,317 @@
+/**
+ * Model folders: finding a model by its path, and reading and writing its `model.json`.
+ *
+ * A model is `NAME/model.onnx` with `NAME/model.json` beside it; the emulated worker needs only the
+ * second. `docs/models.md` describes the format for users.
+ */
+import { basename, dirname, isAbsolute, join, resolve } from "node:path";
+import { z } from "zod";
+import type { DataType, TensorSpec } from "./backend.ts";
+
+/** A `model.json` larger than this is refused: it holds a few numbers, not weights. */
+export const MAX_MODEL_JSON_BYTES = 1024 * 1024;
+/** Longer paths are refused; it is also what Linux allows. */
+export const MAX_PATH_LENGTH = 4096;
+/** A protobuf message, hence an ONNX file without external data, cannot be larger. */
+export const MAX_ONNX_BYTES = 2 ** 31 - 1;
+/** More models than this in one folder are not listed. */
+const MAX_LISTED_MODELS = 100_000;
+/** No tensor of a request may be larger; it also keeps products of dimensions exact. */
+const MAX_TENSOR_BYTES = 2 ** 31 - 1;
+
+/** A model that cannot be found or read. The message is for people: what is wrong and what to do. */
+export class ModelFileError extends Error {
+  override readonly name = "ModelFileError";
+}
+
+/** Bytes of one element of each data type. */
+export const ELEMENT_BYTES: Readonly<Record<DataType, number>> = {
+  float32: 4,
+  float16: 2,
+  int64: 8,
+  int32: 4,
+  int8: 1,
+  uint64: 8,
+  uint32: 4,
+  uint8: 1,
+  bool: 1,
+};
+
+const dataTypes = Object.keys(ELEMENT_BYTES) as [DataType, ...DataType[]];
+const dimension = z.int().min(1).max(MAX_TENSOR_BYTES);
+const nanoseconds = z.number().min(0).max(Number.MAX_SAFE_INTEGER);
+const bytes = z.int().min(0);
+
+const tensorSchema = z.strictObject({
+  name: z.string().min(1),
+  dtype: z.enum(dataTypes).default("float32"),
+  shape: z.array(z.union([z.literal("batch"), dimension])).max(16).refine(
+    (shape) => shape.indexOf("batch", 1) < 0,
+    { message: 'only the first dimension can be "batch"' },
+  ),
+});
+
+const profileSchema = z.strictObject({
+  weights_load_ns: nanoseconds,
+  exec_ns: z.record(
+    z.string().regex(/^[1-9][0-9]{0,5}$/, "a batch size is a whole number of at least 1"),
+    nanoseconds,
+  ),
+  onnx_sha256: z.string().regex(/^[0-9a-f]{64}$/).optional(),
+});
+
+const modelJsonSchema = z.strictObject({
+  source: z.string().default(""),
+  modelled: z.boolean().default(false),
+  inputs: z.array(tensorSchema).optional(),
+  outputs: z.array(tensorSchema).optional(),
+  weights_bytes: bytes.optional(),
+  batch_sizes: z.array(z.int().min(1).max(65536)).min(1).refine(
+    (sizes) => sizes[0] === 1 && sizes.every((size, i) => i === 0 || size > sizes[i - 1]!),
+    { message: "batch sizes must begin with 1 and ascend" },
+  ).optional(),
+  shapes: z.record(z.string(), z.array(dimension).min(1).max(16)).optional(),
+  profiles: z.record(z.string().min(1), profileSchema).default({}),
+});
+
+/** One input or output as `model.json` declares it; `"batch"` stands for the batch dimension. */
+export type TensorDeclaration = z.infer<typeof tensorSchema>;
+/** Times of one model on one kind of device; `exec_ns` is keyed by batch size. */
+export type ProfileJson = z.infer<typeof profileSchema>;
+/** The contents of a `model.json`; every field but the last may be absent from the file. */
+export type ModelJson = z.infer<typeof modelJsonSchema>;
+
+/** Where a model is and what its `model.json` says. All paths are absolute. */
+export interface ModelFolder {
+  /** The folder's name, or the file's when it is not called `model.onnx`. */
+  readonly name: string;
+  readonly folder: string;
+  /** Null when there are only figures, for the emulated worker. */
+  readonly onnxPath: string | null;
+  /** Where `model.json` is, or would be written. */
+  readonly jsonPath: string;
+  /** Null when there is no such file. */
+  readonly json: ModelJson | null;
+}
+
+function isFile(path: string): boolean {
+  try {
+    return Deno.statSync(path).isFile;
+  } catch {
+    return false;
+  }
+}
+
+function isDirectory(path: string): boolean {
+  try {
+    return Deno.statSync(path).isDirectory;
+  } catch {
+    return false;
+  }
+}
+
+type Location = Omit<ModelFolder, "json">;
+
+function locateStem(stem: string): Location | null {
+  const onnxPath = stem + ".onnx";
+  const jsonPath = stem + ".json";
+  const hasOnnx = isFile(onnxPath);
+  if (!hasOnnx && !isFile(jsonPath)) return null;
+  const folder = dirname(stem);
+  const name = basename(stem) === "model" ? basename(folder) : basename(stem);
+  return { name, folder, onnxPath: hasOnnx ? onnxPath : null, jsonPath };
+}
+
+/** The only `.onnx` file of a folder that has no `model.onnx`, as a stem; null if none or several. */
+function onlyOnnxStem(folder: string): string | null {
+  let found: string | null = null;
+  for (const entry of Deno.readDirSync(folder)) {
+    if (!entry.name.endsWith(".onnx") || entry.isDirectory) continue;
+    if (found !== null) return null;
+    found = join(folder, entry.name.slice(0, -".onnx".length));
+  }
+  return found;
+}
+
+/**
+ * Finds a model by path: an `.onnx` file, the folder that holds `model.onnx` or `model.json`, or
+ * either of these without its extension (`NAME/model`). Relative paths are looked up in `modelDir`.
+ *
+ * @throws {ModelFileError} when there is no such model.
+ */
+export function locateModel(path: string, modelDir: string): Location {
+  if (path === "" || path.includes("\0") || path.length > MAX_PATH_LENGTH) {
+    throw new ModelFileError(
+      `a model path must have 1 to ${MAX_PATH_LENGTH} characters and no NUL; this one has ` +
+        `${path.length}`,
+    );
+  }
+  const absolute = isAbsolute(path) ? resolve(path) : resolve(modelDir, path);
+  let location: Location | null;
+  if (isDirectory(absolute)) {
+    location = locateStem(join(absolute, "model"));
+    if (location === null) {
+      const stem = onlyOnnxStem(absolute);
+      location = stem === null ? null : locateStem(stem);
+    }
+    if (location === null) {
+      throw new ModelFileError(
+        `${absolute} holds neither model.onnx nor model.json, nor exactly one other .onnx file; ` +
+          "name the .onnx file itself",
+      );
+    }
+    return location;
+  }
+  location = locateStem(absolute.replace(/\.(onnx|json)$/, ""));
+  if (location === null || (absolute.endsWith(".onnx") && location.onnxPath === null)) {
+    const where = isAbsolute(path) ? "" : ` (looked up in ${resolve(modelDir)})`;
+    throw new ModelFileError(
+      `no model at ${path}${where}: expected an .onnx file, a folder with model.onnx or ` +
+        "model.json, or NAME/model",
+    );
+  }
+  return location;
+}
+
+function describeIssue(issue: z.core.$ZodIssue): string {
+  const where = issue.path.map(String).join(".");
+  // What is wrong with a record's key is one level deeper.
+  const message = issue.code === "invalid_key"
+    ? issue.issues[0]?.message ?? issue.message
+    : issue.message;
+  return where === "" ? message : `${where}: ${message}`;
+}
+
+/**
+ * Reads text as a `model.json`. `path` is only for messages.
+ *
+ * @throws {ModelFileError} naming each field that is wrong.
+ */
+export function parseModelJson(text: string, path: string): ModelJson {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw new ModelFileError(`${path} is not JSON: ${(error as Error).message}`);
+  }
+  const parsed = modelJsonSchema.safeParse(value);
+  if (!parsed.success) {
+    const issues = parsed.error.issues.slice(0, 5).map(describeIssue).join("; ");
+    throw new ModelFileError(
+      `${path} is not a valid model.json: ${issues}; see docs/models.md for the format`,
+    );
+  }
+  return parsed.data;
+}
+
+/**
+ * Finds a model and reads its `model.json`; see {@link locateModel} for the forms of `path`.
+ *
+ * @throws {ModelFileError} when there is no such model or its `model.json` is wrong.
+ */
+export function readModelFolder(path: string, modelDir: string): ModelFolder {
+  const location = locateModel(path, modelDir);
+  return { ...location, json: readModelJson(location.jsonPath) };
+}
+
+/** Reads one `model.json`; null when there is none. Throws {@link ModelFileError}. */
+export function readModelJson(jsonPath: string): ModelJson | null {
+  let text: string;
+  try {
+    const size = Deno.statSync(jsonPath).size;
+    if (size > MAX_MODEL_JSON_BYTES) {
+      throw new ModelFileError(
+        `${jsonPath} has ${size} bytes; a model.json may have at most ${MAX_MODEL_JSON_BYTES}`,
+      );
+    }
+    text = Deno.readTextFileSync(jsonPath);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return null;
+    if (error instanceof ModelFileError) throw error;
+    throw new ModelFileError(`cannot read ${jsonPath}: ${(error as Error).message}`);
+  }
+  return parseModelJson(text, jsonPath);
+}
+
+/**
+ * Writes a `model.json` so that a reader sees the old file or the new one, never a part.
+ *
+ * @throws what the file system says, e.g. when the folder is read-only.
+ */
+export function writeModelJson(jsonPath: string, json: ModelJson): void {
+  // The random part keeps two processes that profile the same model from sharing a temporary file.
+  const temporary = `${jsonPath}.${crypto.randomUUID()}.tmp`;
+  try {
+    Deno.writeTextFileSync(temporary, JSON.stringify(json, null, 2) + "\n");
+    Deno.renameSync(temporary, jsonPath);
+  } catch (error) {
+    try {
+      Deno.removeSync(temporary);
+    } catch {
+      // It was never made.
+    }
+    throw error;
+  }
+}
+
+/** A model of {@link listModels}. */
+export interface ListedModel {
+  readonly name: string;
+  /** `DIR/NAME/model`: the path that names it, without an extension. */
+  readonly path: string;
+}
+
+/**
+ * The models of a directory: each folder in it that holds `model.onnx` or `model.json`, by name.
+ *
+ * @throws {ModelFileError} when the directory cannot be read or holds too many.
+ */
+export function listModels(directory: string): ListedModel[] {
+  const models: ListedModel[] = [];
+  try {
+    for (const entry of Deno.readDirSync(directory)) {
+      if (entry.isFile) continue;
+      const path = join(resolve(directory), entry.name, "model");
+      if (!isFile(path + ".onnx") && !isFile(path + ".json")) continue;
+      if (models.push({ name: entry.name, path }) > MAX_LISTED_MODELS) {
+        throw new ModelFileError(`${directory} holds more than ${MAX_LISTED_MODELS} models`);
+      }
+    }
+  } catch (error) {
+    if (error instanceof ModelFileError) throw error;
+    throw new ModelFileError(
+      `cannot list models in ${directory}: ${(error as Error).message}; set ` +
+        "CLOCKWORK_MODEL_DIR to a folder of NAME/model.onnx or NAME/model.json",
+    );
+  }
+  return models.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
+}
+
+/**
+ * One input or output per request. `shape` is what is left when the batch dimension is taken away
+ * (`batched`), or all of it.
+ *
+ * @throws {ModelFileError} when it would be too large.
+ */
+export function tensorSpec(
+  name: string,
+  dtype: DataType,
+  shape: readonly number[],
+  batched: boolean,
+): TensorSpec {
+  const size = shape.reduce((product, dim) => product * dim, ELEMENT_BYTES[dtype]);
+  if (!(size <= MAX_TENSOR_BYTES)) {
+    throw new ModelFileError(
+      `tensor "${name}" [${shape.join(",")}] has ${size} bytes; the limit is ${MAX_TENSOR_BYTES}`,
+    );
+  }
+  return { name, dtype, shape: [...shape], batched, bytes: size };
+}
+
+/** What declared tensors mean, in the executors' terms. Throws {@link ModelFileError}. */
+export function declaredSpecs(tensors: readonly TensorDeclaration[]): TensorSpec[] {
+  return tensors.map(({ name, dtype, shape }) => {
+    const dims = shape.filter((dim) => dim !== "batch");
+    return tensorSpec(name, dtype, dims, dims.length < shape.length);
+  });
+}

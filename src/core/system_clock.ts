@@ -37,7 +37,10 @@ export class SystemClock implements Clock {
   /** Forgets all pending calls and ends the thread. */
   close(): void {
     this.#closed = true;
-    this.#thread?.terminate();
+    // A thread blocked in Atomics.wait cannot be terminated from outside, so it is told to end.
+    this.#times[0] = NaN;
+    Atomics.add(this.#words, WORD.command, 1);
+    Atomics.notify(this.#words, WORD.command);
     // Lets the pending waitAsync end, which would keep the process alive.
     Atomics.add(this.#words, WORD.wake, 1);
     Atomics.notify(this.#words, WORD.wake);

@@ -2,7 +2,7 @@
 export interface TimerMemory {
   /** Two Int32 words, see {@link WORD}. */
   readonly words: SharedArrayBuffer;
-  /** Two Float64: the deadline, and the time at which it was set; both in ms of the main thread. */
+  /** Two Float64: the deadline (NaN: end), and the time at which it was set; in ms of the main thread. */
   readonly times: SharedArrayBuffer;
 }
 

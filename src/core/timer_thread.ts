@@ -15,6 +15,7 @@ self.onmessage = ({ data }: MessageEvent<TimerMemory>) => {
   while (true) {
     const command = Atomics.load(words, WORD.command);
     const deadlineMs = times[0]!;
+    if (Number.isNaN(deadlineMs)) return self.close();
     originDifferenceMs = Math.min(originDifferenceMs, performance.now() - times[1]!);
     const remainingMs = deadlineMs + originDifferenceMs - performance.now();
     if (remainingMs > 0) {

@@ -1,0 +1,46 @@
+import assert from "node:assert/strict";
+import { MS, SECOND } from "../core/clock.ts";
+import { Statistics } from "../client/statistics.ts";
+import { intervalJson, intervalLine, summaryJson, summaryLines } from "./client_output.ts";
+
+function measured(failures: number): Statistics {
+  const statistics = new Statistics(0);
+  for (const ms of [3.82, 4, 7.18]) {
+    statistics.record({ ok: true, value: undefined, latencyNs: ms * MS }, Infinity);
+  }
+  for (let i = 0; i < failures; i++) {
+    const refused = { status: 7, message: "cannot be in time", latencyNs: 0 };
+    statistics.record({ ok: false, from: "controller", ...refused }, Infinity);
+  }
+  return statistics;
+}
+
+Deno.test("an interval's line is that of the original; failures are added when there are any", () => {
+  assert.equal(
+    intervalLine(measured(0).takeInterval(2 * SECOND)),
+    "throughput=1.50 min=3.82 max=7.18 mean=5.00",
+  );
+  assert.match(intervalLine(measured(2).takeInterval(SECOND)), / mean=5.00 failed=2$/);
+  assert.equal(
+    intervalLine(new Statistics(0).takeInterval(SECOND)),
+    "throughput=0.00 min=- max=- mean=-",
+  );
+});
+
+Deno.test("a summary names each way in which requests failed", () => {
+  assert.deepEqual(summaryLines(measured(1).summary(2 * SECOND)), [
+    "requests=4 success=75.00% p50=4.00 p99=7.18 max=7.18 goodput=1.50 duration=2.0s failed=1",
+    "failed 1 × skipped (7): cannot be in time",
+  ]);
+});
+
+Deno.test("JSON lines have numbers, and null for a latency that there is not", () => {
+  const interval = JSON.parse(intervalJson(new Statistics(0).takeInterval(SECOND)));
+  assert.equal(interval.min_ms, null);
+  assert.equal(interval.throughput, 0);
+  const summary = JSON.parse(summaryJson(measured(1).summary(2 * SECOND)));
+  assert.equal(summary.type, "summary");
+  assert.equal(summary.succeeded, 3);
+  assert.equal(summary.max_ms, 7.18);
+  assert.deepEqual(summary.failures, [{ status: 7, count: 1, example: "cannot be in time" }]);
+});

@@ -1,0 +1,233 @@
+import assert from "node:assert/strict";
+import { MS } from "../core/clock.ts";
+import { RequestStatus } from "../core/status.ts";
+import { Client, type ClientOptions, type Model, NO_INPUT } from "./client.ts";
+import { ClockworkClient } from "./promises.ts";
+import { RequestError, type Result } from "./result.ts";
+import { ScriptedLink } from "./scripted_link.ts";
+
+const model: Model = { id: 7, path: "/models/a/model", inputBytes: 4, outputBytes: 2 };
+const initializing = {
+  request_type: 2,
+  status: RequestStatus.initializing,
+  message: "Controller initializing",
+};
+
+function setUp(options: ClientOptions = {}) {
+  const link = new ScriptedLink();
+  const client = new Client(link, link.clock, options);
+  link.handler = client;
+  return { link, clock: link.clock, client };
+}
+
+/** Collects results in the order in which requests settle. */
+function collect<T>() {
+  const results: { tag: string; result: Result<T> }[] = [];
+  return { results, into: (tag: string) => (result: Result<T>) => results.push({ tag, result }) };
+}
+
+Deno.test("infer sends what was asked and settles with the output and its latency", () => {
+  const { link, clock, client } = setUp({ userId: 3 });
+  const { results, into } = collect<Uint8Array>();
+  const input = [Uint8Array.of(1, 2), Uint8Array.of(3, 4)];
+  client.infer(model, input, { deadlineNs: 50 * MS, sloFactor: 2 }, into("a"));
+  const [request] = link.sentOf("InferRequest");
+  assert.deepEqual(request!.header, {
+    user_id: 3,
+    model_id: 7,
+    batch_size: 1,
+    deadline_ns: 50 * MS,
+    slo_factor: 2,
+  });
+  assert.deepEqual(request!.payload, Uint8Array.of(1, 2, 3, 4));
+  clock.advance(5 * MS);
+  link.deliver("InferResponse", request!.id, { output_size: 2 }, Uint8Array.of(8, 9));
+  assert.deepEqual(results, [
+    { tag: "a", result: { ok: true, value: Uint8Array.of(8, 9), latencyNs: 5 * MS } },
+  ]);
+  assert.equal(client.outstanding, 0);
+});
+
+Deno.test("answers out of order go to their own requests", () => {
+  const { link, client } = setUp();
+  const { results, into } = collect<Uint8Array>();
+  for (const tag of ["a", "b", "c"]) client.infer(model, NO_INPUT, {}, into(tag));
+  const ids = link.sent.map(({ id }) => id);
+  assert.equal(new Set(ids).size, 3);
+  link.deliver("InferResponse", ids[2]!, { output_size: 0 });
+  link.deliver("ErrorResponse", ids[0]!, {
+    request_type: 0,
+    status: RequestStatus.timeout,
+    message: "too late",
+  });
+  link.deliver("InferResponse", ids[1]!, { output_size: 0 });
+  assert.deepEqual(results.map(({ tag }) => tag), ["c", "a", "b"]);
+  assert.deepEqual(results[1]!.result, {
+    ok: false,
+    from: "controller",
+    status: RequestStatus.timeout,
+    message: "too late",
+    latencyNs: 0,
+  });
+});
+
+Deno.test("second answers and answers to nothing are counted and ignored", () => {
+  const { link, client } = setUp();
+  const { results, into } = collect<Uint8Array>();
+  client.infer(model, NO_INPUT, {}, into("a"));
+  const { id } = link.sent[0]!;
+  link.deliver("InferResponse", id, { output_size: 0 });
+  link.deliver("InferResponse", id, { output_size: 0 });
+  link.deliver("ErrorResponse", id, { request_type: 0, status: 1, message: "" });
+  link.deliver("LsResponse", 999, { models: [] });
+  link.deliver("Ping", 0, {});
+  assert.equal(results.length, 1);
+  assert.equal(client.strayAnswers, 3);
+});
+
+Deno.test("an answer of another kind fails the request instead of passing as its result", () => {
+  const { link, client } = setUp();
+  const { results, into } = collect<Uint8Array>();
+  client.infer(model, NO_INPUT, {}, into("a"));
+  link.deliver("LsResponse", link.sent[0]!.id, { models: [] });
+  const { result } = results[0]!;
+  assert.ok(!result.ok);
+  assert.match(result.message, /answered with LsResponse, expected InferResponse/);
+});
+
+Deno.test("ls and loadModel are tried again while the controller initializes", () => {
+  const retries: string[] = [];
+  const { link, clock, client } = setUp({
+    retryNs: 100 * MS,
+    onRetry: (message) => retries.push(message),
+  });
+  const { results, into } = collect<readonly Model[]>();
+  client.ls(into("ls"));
+  link.deliver("ErrorResponse", link.sent[0]!.id, initializing);
+  clock.advance(99 * MS);
+  assert.equal(link.sent.length, 1);
+  assert.equal(client.outstanding, 1);
+  clock.advance(1 * MS);
+  assert.equal(link.sent.length, 2);
+  assert.notEqual(link.sent[1]!.id, link.sent[0]!.id);
+  link.deliver("ErrorResponse", link.sent[1]!.id, initializing);
+  clock.advance(100 * MS);
+  link.deliver("LsResponse", link.sent[2]!.id, {
+    models: [{ model_id: 7, model_path: "/models/a/model", input_size: 4, output_size: 2 }],
+  });
+  assert.deepEqual(retries, ["Controller initializing", "Controller initializing"]);
+  assert.deepEqual(results, [
+    { tag: "ls", result: { ok: true, value: [model], latencyNs: 200 * MS } },
+  ]);
+  assert.equal(clock.pending, 0);
+});
+
+Deno.test("an inference is not tried again: its time has passed", () => {
+  const { link, clock, client } = setUp();
+  const { results, into } = collect<Uint8Array>();
+  client.infer(model, NO_INPUT, {}, into("a"));
+  link.deliver("ErrorResponse", link.sent[0]!.id, { ...initializing, request_type: 0 });
+  clock.advance(10_000 * MS);
+  assert.equal(link.sent.length, 1);
+  assert.equal(results.length, 1);
+});
+
+Deno.test("loadModel returns one model for each copy", () => {
+  const { link, client } = setUp();
+  const { results, into } = collect<readonly Model[]>();
+  client.loadModel("/models/a/model", 2, into("load"));
+  const [request] = link.sentOf("LoadModelRequest");
+  assert.equal(request!.header.model_path, "/models/a/model");
+  assert.equal(request!.header.no_of_copies, 2);
+  const facts = { model_id: 7, copies_created: 2, input_size: 4, output_size: 2 };
+  link.deliver("LoadModelResponse", request!.id, facts);
+  const { result } = results[0]!;
+  assert.ok(result.ok);
+  assert.deepEqual(result.value, [model, { ...model, id: 8 }]);
+});
+
+Deno.test("a lost connection settles every request once, those between two tries too", () => {
+  const lost: string[] = [];
+  const { link, clock, client } = setUp({ onLost: (reason) => lost.push(reason) });
+  const { results, into } = collect<unknown>();
+  client.ls(into("retrying"));
+  link.deliver("ErrorResponse", link.sent[0]!.id, initializing);
+  client.infer(model, NO_INPUT, {}, into("waiting"));
+  client.onClose("connection reset");
+  client.onClose("again");
+  assert.deepEqual(results.map(({ tag }) => tag).sort(), ["retrying", "waiting"]);
+  for (const { result } of results) {
+    assert.ok(!result.ok);
+    assert.equal(result.from, "client");
+    assert.match(result.message, /connection to controller:12346 was lost: connection reset/);
+  }
+  assert.deepEqual(lost, ["connection reset"]);
+  clock.advance(10_000 * MS);
+  assert.equal(link.sent.length, 2);
+
+  client.infer(model, NO_INPUT, {}, into("after"));
+  assert.equal(results.length, 2);
+  clock.advance(0);
+  assert.equal(results.length, 3);
+  assert.match((results[2]!.result as { message: string }).message, /was lost/);
+});
+
+Deno.test("close settles what waits, and what the link says afterwards changes nothing", () => {
+  const { link, client } = setUp({ onLost: () => assert.fail("it was closed, not lost") });
+  const { results, into } = collect<unknown>();
+  client.infer(model, NO_INPUT, {}, into("a"));
+  client.close();
+  client.close();
+  client.onClose("closed");
+  assert.equal(results.length, 1);
+  assert.match((results[0]!.result as { message: string }).message, /client was closed/);
+  assert.notEqual(link.closedBecause, null);
+});
+
+Deno.test("requests beyond the limit are refused, not queued, and not within the call", () => {
+  const { link, clock, client } = setUp({ maxOutstanding: 2 });
+  const { results, into } = collect<Uint8Array>();
+  for (const tag of ["a", "b", "c"]) client.infer(model, NO_INPUT, {}, into(tag));
+  assert.equal(link.sent.length, 2);
+  assert.equal(results.length, 0);
+  clock.advance(0);
+  assert.deepEqual(results.map(({ tag }) => tag), ["c"]);
+  assert.match((results[0]!.result as { message: string }).message, /2 requests are waiting/);
+  link.deliver("InferResponse", link.sent[0]!.id, { output_size: 0 });
+  client.infer(model, NO_INPUT, {}, into("d"));
+  assert.equal(link.sent.length, 3);
+});
+
+Deno.test("an input of the wrong size is refused before it is sent", () => {
+  const { link, clock, client } = setUp();
+  const { results, into } = collect<Uint8Array>();
+  client.infer(model, [new Uint8Array(3)], {}, into("a"));
+  clock.advance(0);
+  assert.equal(link.sent.length, 0);
+  const { result } = results[0]!;
+  assert.ok(!result.ok);
+  assert.equal(result.status, RequestStatus.invalidRequest);
+  assert.match(result.message, /3 bytes.*takes 4/);
+});
+
+Deno.test("promises resolve to values and reject with the controller's status and message", async () => {
+  const { link, client } = setUp();
+  const clockwork = new ClockworkClient(client);
+  link.onSent = ({ kind, id }) =>
+    link.clock.at(0, () => {
+      if (kind === "InferRequest") {
+        link.deliver("InferResponse", id, { output_size: 1 }, Uint8Array.of(5));
+      } else {
+        link.deliver("ErrorResponse", id, { request_type: 1, status: 6, message: "no model 7" });
+      }
+    });
+  const output = clockwork.infer(model, null);
+  const evicted = clockwork.evict(model);
+  link.clock.advance(0);
+  assert.deepEqual(await output, Uint8Array.of(5));
+  await assert.rejects(evicted, (error: RequestError) => {
+    assert.equal(error.message, "evicting /models/a/model failed: no model 7");
+    assert.equal(error.status, RequestStatus.invalidRequest);
+    return error instanceof RequestError;
+  });
+});

@@ -1,0 +1,55 @@
+import type { Client, InferOptions, Model } from "./client.ts";
+import { NO_INPUT } from "./client.ts";
+import { type Done, RequestError } from "./result.ts";
+
+/**
+ * A {@link Client} for programs that await. A request that is not answered with success rejects with a
+ * {@link RequestError}, which has the controller's status and message.
+ *
+ * @example
+ * ```ts
+ * const [model] = await clockwork.loadModel("resnet50_v2/model");
+ * const output = await clockwork.infer(model, input, { deadlineNs: 100 * MS });
+ * ```
+ */
+export class ClockworkClient {
+  readonly callbacks: Client;
+
+  constructor(client: Client) {
+    this.callbacks = client;
+  }
+
+  /** Loads copies of the model at `path`, as the workers see it; waits while the controller starts. */
+  loadModel(path: string, copies = 1): Promise<readonly Model[]> {
+    return settled(`loading ${path}`, (done) => this.callbacks.loadModel(path, copies, done));
+  }
+
+  /** Runs one inference; `input` is null when the worker shall make one. Resolves to the output. */
+  infer(model: Model, input: Uint8Array | null, options: InferOptions = {}): Promise<Uint8Array> {
+    const pieces = input === null ? NO_INPUT : [input];
+    return settled(
+      `inference on ${model.path}`,
+      (done) => this.callbacks.infer(model, pieces, options, done),
+    );
+  }
+
+  /** Takes the model's weights off the GPUs. */
+  evict(model: Model): Promise<void> {
+    return settled(`evicting ${model.path}`, (done) => this.callbacks.evict(model, done));
+  }
+
+  /** Lists the loaded models, once the controller is initialized. */
+  ls(): Promise<readonly Model[]> {
+    return settled("listing models", (done) => this.callbacks.ls(done));
+  }
+
+  close(): void {
+    this.callbacks.close();
+  }
+}
+
+function settled<T>(what: string, ask: (done: Done<T>) => void): Promise<T> {
+  return new Promise((resolve, reject) =>
+    ask((result) => result.ok ? resolve(result.value) : reject(new RequestError(what, result)))
+  );
+}

@@ -1,0 +1,51 @@
+/** What comes of a client's request. */
+import { RequestStatus } from "../core/status.ts";
+
+/** A request that was answered with what it asked for. */
+export interface Success<T> {
+  readonly ok: true;
+  readonly value: T;
+  /** From the call to the answer, in nanoseconds of the client's clock. */
+  readonly latencyNs: number;
+}
+
+/** A request that was refused, failed, or lost its connection. */
+export interface Failure {
+  readonly ok: false;
+  /** Who says so: the controller answered, or the client could not ask or stopped waiting. */
+  readonly from: "controller" | "client";
+  /** A {@link RequestStatus}; a newer controller may send others. */
+  readonly status: number;
+  /** For people: what was wrong. */
+  readonly message: string;
+  readonly latencyNs: number;
+}
+
+export type Result<T> = Success<T> | Failure;
+
+/** Called exactly once for each request, and never before the call that asked has returned. */
+export type Done<T> = (result: Result<T>) => void;
+
+const statusNames = new Map<number, string>(
+  Object.entries(RequestStatus).map(([name, status]) => [status, name]),
+);
+
+/** A status in words, e.g. "skipped (7)". */
+export function describeStatus(status: number): string {
+  const name = statusNames.get(status);
+  if (name === undefined) return `status ${status}`;
+  return `${name.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`)} (${status})`;
+}
+
+/** A failure as an exception, for the promise face of the client. */
+export class RequestError extends Error {
+  override readonly name = "RequestError";
+  readonly status: number;
+  readonly from: Failure["from"];
+
+  constructor(what: string, failure: Failure) {
+    super(`${what} failed: ${failure.message || describeStatus(failure.status)}`);
+    this.status = failure.status;
+    this.from = failure.from;
+  }
+}

@@ -1,0 +1,89 @@
+import assert from "node:assert/strict";
+import { MS, SECOND } from "../core/clock.ts";
+import { Random } from "../core/random.ts";
+import { LatencyHistogram } from "./latency_histogram.ts";
+import { Statistics } from "./statistics.ts";
+
+function success(latencyNs: number) {
+  return { ok: true, value: undefined, latencyNs } as const;
+}
+
+function failure(status: number, message: string) {
+  return { ok: false, from: "controller", status, message, latencyNs: 1 } as const;
+}
+
+Deno.test("an interval has exactly what was recorded since the last", () => {
+  const statistics = new Statistics(0);
+  for (const ms of [4, 2, 9]) statistics.record(success(ms * MS), Infinity);
+  statistics.record(failure(7, "skipped"), Infinity);
+  assert.deepEqual(statistics.takeInterval(2 * SECOND), {
+    durationNs: 2 * SECOND,
+    succeeded: 3,
+    failed: 1,
+    throughput: 1.5,
+    minNs: 2 * MS,
+    maxNs: 9 * MS,
+    meanNs: 5 * MS,
+  });
+  const empty = statistics.takeInterval(3 * SECOND);
+  assert.equal(empty.succeeded, 0);
+  assert.equal(empty.throughput, 0);
+  assert.ok(Number.isNaN(empty.minNs) && Number.isNaN(empty.meanNs) && Number.isNaN(empty.maxNs));
+});
+
+Deno.test("a summary counts answers after their deadline as successes but not as goodput", () => {
+  const statistics = new Statistics(SECOND);
+  statistics.record(success(4 * MS), 5 * MS);
+  statistics.record(success(6 * MS), 5 * MS);
+  statistics.record(success(60 * MS), Infinity);
+  statistics.record(failure(4, "late"), 5 * MS);
+  statistics.record(failure(7, "first"), 5 * MS);
+  statistics.record(failure(7, "second"), 5 * MS);
+  const summary = statistics.summary(5 * SECOND);
+  assert.equal(summary.requests, 6);
+  assert.equal(summary.succeeded, 3);
+  assert.equal(summary.inTime, 2);
+  assert.equal(summary.goodput, 0.5);
+  assert.equal(summary.maxNs, 60 * MS);
+  assert.deepEqual(summary.failures, [
+    { status: 7, count: 2, example: "first" },
+    { status: 4, count: 1, example: "late" },
+  ]);
+});
+
+Deno.test("a run without requests has a summary without latencies", () => {
+  const summary = new Statistics(0).summary(0);
+  assert.equal(summary.requests, 0);
+  assert.equal(summary.goodput, 0);
+  assert.ok(Number.isNaN(summary.p50Ns) && Number.isNaN(summary.maxNs));
+});
+
+Deno.test("quantiles are those of the sorted values, within a thousandth", () => {
+  const random = new Random(1);
+  for (const spread of [1e3, 1e6, 1e9, 1e13]) {
+    const histogram = new LatencyHistogram();
+    const values: number[] = [];
+    for (let i = 0; i < 2000; i++) {
+      const value = Math.floor(random.exponential(spread));
+      values.push(value);
+      histogram.add(value);
+    }
+    values.sort((a, b) => a - b);
+    for (const q of [0.0005, 0.25, 0.5, 0.9, 0.99, 0.999, 1]) {
+      const exact = values[Math.ceil(q * values.length) - 1]!;
+      const found = histogram.quantile(q);
+      assert.ok(found >= exact && found <= exact * 1.001, `${q}: ${found} for ${exact}`);
+    }
+  }
+});
+
+Deno.test("bucket edges: each value from 0 to the largest is found again", () => {
+  const edges = [0, 1, 1023, 1024, 2047, 2048, 2 ** 31, 2 ** 40 - 1, 2 ** 53 - 1];
+  for (const value of edges) {
+    const histogram = new LatencyHistogram();
+    histogram.add(value);
+    histogram.add(Number.MAX_SAFE_INTEGER);
+    const found = histogram.quantile(0.5);
+    assert.ok(found >= value && found <= value * 1.001, `${found} for ${value}`);
+  }
+});

@@ -1,0 +1,176 @@
+import assert from "node:assert/strict";
+import { MS, SECOND } from "../core/clock.ts";
+import { Random } from "../core/random.ts";
+import { RequestStatus } from "../core/status.ts";
+import { Client } from "./client.ts";
+import { type Inputs, noInputs, seededInput, seededInputs } from "./inputs.ts";
+import { ScriptedLink, type Sent } from "./scripted_link.ts";
+import { WorkloadRun } from "./workload_run.ts";
+import { closedLoop } from "./workloads/closed_loop.ts";
+import { simple } from "./workloads/simple.ts";
+import type { Plan } from "./workloads/workload.ts";
+
+const INPUT_BYTES = 8;
+
+/** A run against a controller that answers an inference after `serviceNs`. */
+function setUp(plan: Plan, serviceNs: (request: Sent) => number, inputs: Inputs = noInputs) {
+  const link = new ScriptedLink();
+  const run: { instance?: WorkloadRun } = {};
+  const events: string[] = [];
+  const client = new Client(link, link.clock, {
+    retryNs: 100 * MS,
+    onRetry: (message) => events.push(`retry ${message}`),
+    onLost: () => run.instance!.stop(),
+  });
+  link.handler = client;
+  let nextModel = 0;
+  let readyNs = 0;
+  let outstanding = 0;
+  const seen = { maxOutstanding: 0, minOutstanding: Infinity };
+  link.onSent = (message) => {
+    const { id } = message;
+    if (message.kind === "LoadModelRequest") {
+      const copies = message.header.no_of_copies;
+      const facts = { copies_created: copies, input_size: INPUT_BYTES, output_size: 4 };
+      link.deliverIn(MS, "LoadModelResponse", id, { model_id: nextModel, ...facts });
+      nextModel += copies;
+      readyNs = link.clock.now() + 150 * MS;
+    } else if (message.kind === "LsRequest") {
+      if (link.clock.now() >= readyNs) link.deliverIn(MS, "LsResponse", id, { models: [] });
+      else {
+        link.deliverIn(MS, "ErrorResponse", id, {
+          request_type: 2,
+          status: RequestStatus.initializing,
+          message: "Controller initializing",
+        });
+      }
+    } else if (message.kind === "InferRequest") {
+      outstanding++;
+      seen.maxOutstanding = Math.max(seen.maxOutstanding, outstanding);
+      link.clock.at(link.clock.now() + serviceNs(message), () => {
+        if (link.closedBecause !== null) return;
+        outstanding--;
+        link.deliver("InferResponse", id, { output_size: 0 });
+        seen.minOutstanding = Math.min(seen.minOutstanding, outstanding);
+      });
+    }
+  };
+  run.instance = new WorkloadRun(
+    { client, clock: link.clock, random: new Random(1), inputs, pathOf: (name) => `/zoo/${name}` },
+    plan,
+    {
+      onStart: () => events.push(`start ${link.clock.now() / MS}`),
+      onEnd: (error) => events.push(`end ${error}`),
+    },
+  );
+  return { link, client, clock: link.clock, run: run.instance, events, seen };
+}
+
+Deno.test("simple loads two copies, waits for the controller, and keeps one request on each", () => {
+  const { link, clock, run, events, seen } = setUp(simple.plan([], []), () => 4 * MS);
+  run.start();
+  clock.run(10 * SECOND + 203 * MS);
+  assert.deepEqual(link.sentOf("LoadModelRequest").map(({ header }) => header), [
+    { user_id: 0, model_path: "/zoo/resnet50_v2", no_of_copies: 2 },
+  ]);
+  // Loaded at 1; ls was bounced at 2 and 103, sent once more at 203, and answered at 204.
+  assert.deepEqual(events, [
+    "retry Controller initializing",
+    "retry Controller initializing",
+    "start 204",
+  ]);
+  assert.equal(seen.maxOutstanding, 2);
+  for (const copy of [0, 1]) {
+    const times = link.sentOf("InferRequest")
+      .filter(({ header }) => header.model_id === copy).map(({ atNs }) => atNs);
+    assert.ok(times.every((atNs, i) => i === 0 || atNs - times[i - 1]! === 4 * MS));
+  }
+  const interval = run.statistics.takeInterval(clock.now());
+  assert.equal(interval.minNs, 4 * MS);
+  assert.equal(interval.maxNs, 4 * MS);
+  assert.equal(interval.succeeded, 2 * Math.floor((clock.now() - 204 * MS) / (4 * MS)));
+});
+
+Deno.test("a closed loop keeps exactly its concurrency outstanding, whatever the order of answers", () => {
+  const random = new Random(5);
+  const plan: Plan = {
+    uses: [{ model: "a", copies: 3 }],
+    start: (run, [copies], finished) =>
+      closedLoop(run, copies!, { concurrency: 7, requests: 500, finished }),
+  };
+  const { link, clock, run, events, seen } = setUp(plan, () => (1 + random.below(20)) * MS);
+  run.start();
+  clock.run(60 * SECOND);
+  const sent = link.sentOf("InferRequest");
+  assert.equal(sent.length, 500);
+  assert.equal(seen.maxOutstanding, 7);
+  assert.equal(events.at(-1), "end null");
+  assert.equal(run.statistics.summary(clock.now()).succeeded, 500);
+  const perCopy = [0, 1, 2].map((id) => sent.filter((s) => s.header.model_id === id).length);
+  assert.deepEqual(perCopy, [167, 167, 166]);
+});
+
+Deno.test("stopping sends nothing more and waits for the answers to come", () => {
+  const { link, clock, run, events } = setUp(simple.plan([], []), () => 40 * MS);
+  run.start();
+  clock.run(SECOND);
+  const sent = link.sentOf("InferRequest").length;
+  run.stop();
+  assert.equal(events.at(-1), "start 204");
+  clock.advance(50 * MS);
+  assert.equal(events.at(-1), "end null");
+  assert.equal(link.sentOf("InferRequest").length, sent);
+  assert.equal(run.statistics.summary(clock.now()).succeeded, sent);
+});
+
+Deno.test("a controller that never answers does not keep a run from ending", () => {
+  const { clock, run, events } = setUp(simple.plan([], []), () => 3600 * SECOND);
+  run.start();
+  clock.run(SECOND);
+  run.stop();
+  clock.advance(6 * SECOND);
+  assert.equal(events.at(-1), "end null");
+  const { requests, succeeded } = run.statistics.summary(clock.now());
+  assert.deepEqual([requests, succeeded], [2, 0]);
+});
+
+Deno.test("a lost connection ends the run, with each request counted once", () => {
+  const { link, client, clock, run, events } = setUp(simple.plan([], []), () => 40 * MS);
+  run.start();
+  clock.run(SECOND + 3 * MS);
+  const sent = link.sentOf("InferRequest").length;
+  client.onClose("connection reset");
+  clock.advance(SECOND);
+  assert.equal(events.at(-1), "end null");
+  const { requests, failures } = run.statistics.summary(clock.now());
+  assert.equal(requests, sent);
+  assert.equal(failures[0]!.count, 2);
+  assert.match(failures[0]!.example, /connection reset/);
+});
+
+Deno.test("a model that cannot be loaded ends the run with the reason", () => {
+  const { link, clock, run, events } = setUp(simple.plan(["b"], []), () => MS);
+  link.onSent = ({ id }) =>
+    link.deliverIn(MS, "ErrorResponse", id, {
+      request_type: 3,
+      status: 1,
+      message: "no such file",
+    });
+  run.start();
+  clock.run(SECOND);
+  assert.deepEqual(events, ["end cannot load /zoo/b: no such file"]);
+  assert.equal(link.sentOf("InferRequest").length, 0);
+});
+
+Deno.test("requests carry one seeded input, the same bytes each time", () => {
+  const { link, clock, run } = setUp(simple.plan([], []), () => MS, seededInputs(new Random(2)));
+  run.start();
+  clock.run(SECOND);
+  const payloads = link.sentOf("InferRequest").map(({ payload }) => payload);
+  assert.ok(payloads.length > 100);
+  for (const payload of payloads) assert.deepEqual(payload, payloads[0]);
+  assert.deepEqual(payloads[0], seededInput(INPUT_BYTES, new Random(2)));
+  for (const value of new Float32Array(payloads[0]!.slice().buffer)) {
+    assert.ok(value >= 0 && value < 1);
+  }
+});

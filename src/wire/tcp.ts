@@ -1,0 +1,136 @@
+/** Links over Deno TCP. The only file that opens sockets. */
+import type { Clock } from "../core/clock.ts";
+import { type ByteStream, Connection, type ConnectionOptions } from "./connection.ts";
+import type { Accept } from "./link.ts";
+
+export interface Address {
+  readonly hostname: string;
+  readonly port: number;
+}
+
+/**
+ * Reads "host", "host:port", "[::1]:port".
+ * @throws {RangeError} with a message for the user.
+ */
+export function parseAddress(text: string, defaultPort: number): Address {
+  const match = /^(?:\[([^\]]+)\]|([^:\s]+))(?::(\d{1,5}))?$/.exec(text.trim());
+  const port = match?.[3] === undefined ? defaultPort : Number(match[3]);
+  if (match === null || port < 1 || port > 65535) {
+    throw new RangeError(
+      `"${text}" is not an address: expected HOST:PORT, e.g. 127.0.0.1:${defaultPort}`,
+    );
+  }
+  return { hostname: match[1] ?? match[2]!, port };
+}
+
+/** "host:port", with brackets around an IPv6 address. */
+export function formatAddress({ hostname, port }: Address): string {
+  return hostname.includes(":") ? `[${hostname}]:${port}` : `${hostname}:${port}`;
+}
+
+type PeerOptions = Omit<ConnectionOptions, "address">;
+
+export interface ListenOptions extends PeerOptions {
+  /** Further connections are closed at once. */
+  readonly maxConnections?: number;
+}
+
+export interface Listener {
+  readonly address: Address;
+  readonly connections: number;
+  /** Stops listening; links that exist stay open. */
+  close(): void;
+}
+
+/**
+ * Listens on an address and makes a link of each connection.
+ * @throws {Error} naming the address when it cannot be listened on, e.g. because it is in use.
+ */
+export function listen(
+  address: Address,
+  clock: Clock,
+  options: ListenOptions,
+  accept: Accept,
+): Listener {
+  let listener: Deno.TcpListener;
+  try {
+    listener = Deno.listen({ hostname: address.hostname, port: address.port });
+  } catch (error) {
+    const where = formatAddress(address);
+    if (error instanceof Deno.errors.AddrInUse) {
+      throw new Error(
+        `cannot listen on ${where}: the port is in use; stop the other program or choose another with -p`,
+      );
+    }
+    throw new Error(`cannot listen on ${where}: ${(error as Error).message}`);
+  }
+  const maxConnections = options.maxConnections ?? 10_000;
+  let connections = 0;
+  const take = (conn: Deno.TcpConn) => {
+    connections++;
+    const stream = tcpStream(conn, () => connections--);
+    const remote = conn.remoteAddr as Deno.NetAddr;
+    const name = formatAddress(remote);
+    const connection = new Connection(stream, clock, { ...options, address: name }, accept);
+    connection.start();
+    if (connections > maxConnections) connection.close(`limit of ${maxConnections} connections`);
+  };
+  (async () => {
+    while (true) {
+      try {
+        take(await listener.accept());
+      } catch (error) {
+        if (error instanceof Deno.errors.BadResource) return;
+        // A connection that died while it waited to be accepted, or no descriptors left: the listener
+        // lives on. The pause keeps a lasting fault from spinning.
+        await new Promise<void>((resolve) => clock.at(clock.now() + 10_000_000, resolve));
+      }
+    }
+  })();
+  const { hostname, port } = listener.addr as Deno.NetAddr;
+  return {
+    address: { hostname, port },
+    get connections() {
+      return connections;
+    },
+    close: () => listener.close(),
+  };
+}
+
+/**
+ * Connects to an address. The link is handed to `accept` when the peer has said hello.
+ * @throws {Error} naming the address when there is nothing to connect to.
+ */
+export async function connect(
+  address: Address,
+  clock: Clock,
+  options: PeerOptions,
+  accept: Accept,
+): Promise<void> {
+  const name = formatAddress(address);
+  let conn: Deno.TcpConn;
+  try {
+    conn = await Deno.connect({ hostname: address.hostname, port: address.port });
+  } catch (error) {
+    if (error instanceof Deno.errors.ConnectionRefused) {
+      throw new Error(`${name} refused the connection: nothing listens there`);
+    }
+    throw new Error(`cannot connect to ${name}: ${(error as Error).message}`);
+  }
+  new Connection(tcpStream(conn), clock, { ...options, address: name }, accept).start();
+}
+
+function tcpStream(conn: Deno.TcpConn, onClose?: () => void): ByteStream {
+  conn.setNoDelay(true);
+  let open = true;
+  return {
+    read: (into) => conn.read(into),
+    write: (bytes) => conn.write(bytes),
+    close: () => {
+      if (!open) return;
+      open = false;
+      conn.close();
+      onClose?.();
+    },
+  };
+}

@@ -51,13 +51,14 @@ export class Connection implements Link {
     receivedBytes: 0,
     receivedMessages: 0,
   };
-  peer: string;
+  readonly peer: string;
 
   readonly #stream: ByteStream;
   readonly #clock: Clock;
   readonly #options: ConnectionOptions;
   readonly #parser: FrameParser;
   readonly #accept: Accept;
+  readonly #onRefused: (reason: string) => void;
   readonly #maxQueuedBytes: number;
   #handler: LinkHandler | undefined;
 
@@ -75,12 +76,22 @@ export class Connection implements Link {
   #lastReceivedNs: number;
   #pingTimer: { cancel(): void } | undefined;
 
-  /** `accept` is asked for a handler once the peer has said who it is. */
-  constructor(stream: ByteStream, clock: Clock, options: ConnectionOptions, accept: Accept) {
+  /**
+   * `accept` is asked for a handler once the peer has said that it is one we talk to; `onRefused` is
+   * told when the link ends before that. Exactly one of them is called.
+   */
+  constructor(
+    stream: ByteStream,
+    clock: Clock,
+    options: ConnectionOptions,
+    accept: Accept,
+    onRefused: (reason: string) => void,
+  ) {
     this.#stream = stream;
     this.#clock = clock;
     this.#options = options;
     this.#accept = accept;
+    this.#onRefused = onRefused;
     this.#parser = new FrameParser(options.limits ?? DEFAULT_FRAME_LIMITS);
     this.#maxQueuedBytes = options.maxQueuedBytes ?? DEFAULT_MAX_QUEUED_BYTES;
     this.#lastReceivedNs = clock.now();
@@ -89,7 +100,7 @@ export class Connection implements Link {
 
   /** Says hello and starts to read. */
   start(): void {
-    this.send("Hello", 0, { version: PROTOCOL_VERSION, role: this.#options.role, name: "" });
+    this.send("Hello", 0, { version: PROTOCOL_VERSION, role: this.#options.role });
     this.#schedulePing();
     this.#readLoop();
   }
@@ -229,9 +240,8 @@ export class Connection implements Link {
     }
   }
 
-  #greet({ version, role, name }: Header<"Hello">): void {
-    const { peerRoles, role: ours, address } = this.#options;
-    if (name !== "") this.peer = `${name} (${address})`;
+  #greet({ version, role }: Header<"Hello">): void {
+    const { peerRoles, role: ours } = this.#options;
     if (version !== PROTOCOL_VERSION) {
       throw new ProtocolError(
         `protocol version ${version} met version ${PROTOCOL_VERSION}: run the same Clockwork on both`,
@@ -272,8 +282,9 @@ export class Connection implements Link {
     this.#queuedBytes = 0;
     this.#stream.close();
     const told = this.#closeReason;
-    // A link that closes before its peer has said hello has no handler: accept is asked for one, so
-    // that whoever wanted the link learns of its end.
-    queueMicrotask(() => (this.#handler ?? this.#accept(this)).onClose(told));
+    queueMicrotask(() => {
+      if (this.#handler !== undefined) this.#handler.onClose(told);
+      else this.#onRefused(told);
+    });
   }
 }

@@ -50,7 +50,7 @@ const kinds = {
   /** First message of both sides. */
   Hello: {
     number: 1,
-    header: record({ version: uint(), role: text(32), name: text(256) }),
+    header: record({ version: uint(), role: text(32) }),
   },
   /** Sent now and then, so that clock estimates stay fresh and dead peers are noticed. */
   Ping: { number: 2, header: record({}) },

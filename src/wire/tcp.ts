@@ -33,6 +33,8 @@ type PeerOptions = Omit<ConnectionOptions, "address">;
 export interface ListenOptions extends PeerOptions {
   /** Further connections are closed at once. */
   readonly maxConnections?: number;
+  /** Told of connections that ended before the peer had said that it is one we talk to. */
+  readonly onRefused?: (peer: string, reason: string) => void;
 }
 
 export interface Listener {
@@ -71,7 +73,13 @@ export function listen(
     const stream = tcpStream(conn, () => connections--);
     const remote = conn.remoteAddr as Deno.NetAddr;
     const name = formatAddress(remote);
-    const connection = new Connection(stream, clock, { ...options, address: name }, accept);
+    const connection = new Connection(
+      stream,
+      clock,
+      { ...options, address: name },
+      accept,
+      (reason) => options.onRefused?.(name, reason),
+    );
     connection.start();
     if (connections > maxConnections) connection.close(`limit of ${maxConnections} connections`);
   };
@@ -98,8 +106,8 @@ export function listen(
 }
 
 /**
- * Connects to an address. The link is handed to `accept` when the peer has said hello.
- * @throws {Error} naming the address when there is nothing to connect to.
+ * Connects to an address; resolves when the peer has said hello and `accept` has the link.
+ * @throws {Error} naming the address when there is nothing to connect to, or not one we talk to.
  */
 export async function connect(
   address: Address,
@@ -117,7 +125,18 @@ export async function connect(
     }
     throw new Error(`cannot connect to ${name}: ${(error as Error).message}`);
   }
-  new Connection(tcpStream(conn), clock, { ...options, address: name }, accept).start();
+  await new Promise<void>((resolve, reject) => {
+    new Connection(
+      tcpStream(conn),
+      clock,
+      { ...options, address: name },
+      (link) => {
+        resolve();
+        return accept(link);
+      },
+      (reason) => reject(new Error(`${name} did not take the connection: ${reason}`)),
+    ).start();
+  });
 }
 
 function tcpStream(conn: Deno.TcpConn, onClose?: () => void): ByteStream {

@@ -13,7 +13,7 @@ export function findWorkload(name: string): Workload {
   const names = workloads.map((workload) => workload.name);
   const near = nearest(name, names);
   throw new ParameterError(
-    `unknown workload \`${name}\`${near === null ? "" : `; did you mean \`${near}\`?`} ` +
-      `Known workloads: ${names.join(", ")}`,
+    `unknown workload \`${name}\`` + (near === null ? "" : `; did you mean \`${near}\`?`) +
+      ` (known: ${names.join(", ")})`,
   );
 }

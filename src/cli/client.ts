@@ -1,0 +1,142 @@
+/** `clockwork client`: runs a workload against a controller and prints what it measures. */
+import { Command, Option } from "commander";
+import { fileURLToPath } from "node:url";
+import { SECOND } from "../core/clock.ts";
+import { SystemClock } from "../core/system_clock.ts";
+import { type Address, formatAddress, parseAddress } from "../wire/tcp.ts";
+import { ModelDir } from "../client/model_dir.ts";
+import { ParameterError, usage } from "../client/workloads/parameters.ts";
+import { findWorkload, workloads } from "../client/workloads/registry.ts";
+import type { Plan, Workload } from "../client/workloads/workload.ts";
+import { runSession } from "./client_session.ts";
+import { UsageError } from "./exit.ts";
+import { parseDuration, parseInteger } from "./parse.ts";
+import { StopSignals } from "./stop_signals.ts";
+
+const DEFAULT_PORT = 12346;
+
+interface Options {
+  readonly duration?: number;
+  readonly interval: number;
+  readonly wait: number;
+  readonly seed: number;
+  readonly json: boolean;
+}
+
+export function clientCommand(): Command {
+  return new Command("client")
+    .description("Runs a workload against a controller and prints what it measures.")
+    .argument("<address>", `the controller, HOST[:PORT]; the port is ${DEFAULT_PORT} by default`)
+    .argument("<workload>", "the name of a workload, see below")
+    .argument("[parameters...]", "the workload's parameters, in order")
+    .option("--duration <time>", "end after this time, e.g. 20s, not only on Ctrl-C", parseDuration)
+    .addOption(
+      timeOption("--interval <time>", "time from one line of measurements to the next", 10),
+    )
+    .addOption(timeOption("--wait <time>", "how long to try to connect", 5))
+    .option("--seed <n>", "seed of inputs and arrivals", parseInteger(0, 0xffff_ffff), 1)
+    .option("--json", "print measurements as lines of JSON, and all else to stderr", false)
+    .addHelpText("after", help())
+    .action(runClient);
+}
+
+function timeOption(flags: string, description: string, seconds: number): Option {
+  return new Option(flags, description)
+    .argParser(parseDuration).default(seconds * SECOND, `${seconds}s`);
+}
+
+function help(): string {
+  const lines = ["", "Workloads:"];
+  for (const { name, summary, parameters, example } of workloads) {
+    lines.push(`  ${name} ${usage(parameters)}`.trimEnd(), `      ${summary}`);
+    for (const [parameter, { description }] of Object.entries(parameters)) {
+      lines.push(`      ${parameter}: ${description}`);
+    }
+    lines.push(`      e.g. clockwork client 127.0.0.1 ${name} ${example}`.trimEnd());
+  }
+  lines.push(
+    "",
+    "Environment:",
+    "  CLOCKWORK_MODEL_DIR         directory in which models are found by name, one folder each",
+    "  CLOCKWORK_DISABLE_INPUTS=1  send no inputs with requests; the workers make them",
+  );
+  return lines.join("\n");
+}
+
+async function runClient(
+  addressText: string,
+  workloadName: string,
+  parameters: readonly string[],
+  options: Options,
+): Promise<void> {
+  // Whatever is wrong with the command line is found before anything is connected.
+  const { address, modelDir, plan } = prepare(addressText, workloadName, parameters);
+  const say = options.json ? console.error : console.log;
+  const sendInputs = Deno.env.get("CLOCKWORK_DISABLE_INPUTS") !== "1";
+  say(`Running workload \`${workloadName}\` on ${formatAddress(address)}`);
+  say(
+    sendInputs
+      ? "Client is sending inputs with requests.  " +
+        "Set CLOCKWORK_DISABLE_INPUTS=1 to disable inputs."
+      : "Client is not sending inputs with requests.  " +
+        "Unset CLOCKWORK_DISABLE_INPUTS to send inputs.",
+  );
+  const clock = new SystemClock();
+  const stop = new StopSignals();
+  try {
+    const session = {
+      address,
+      plan,
+      modelDir,
+      durationNs: options.duration ?? Infinity,
+      intervalNs: options.interval,
+      waitNs: options.wait,
+      seed: options.seed,
+      sendInputs,
+      json: options.json,
+      print: console.log,
+      say,
+    };
+    await runSession(session, clock, stop);
+  } finally {
+    stop.close();
+    clock.close();
+  }
+}
+
+interface Prepared {
+  readonly address: Address;
+  readonly modelDir: ModelDir;
+  readonly plan: Plan;
+}
+
+function prepare(
+  addressText: string,
+  workloadName: string,
+  parameters: readonly string[],
+): Prepared {
+  try {
+    const address = parseAddress(addressText, DEFAULT_PORT);
+    const workload = findWorkload(workloadName);
+    const modelDir = ModelDir.read(Deno.env.get("CLOCKWORK_MODEL_DIR") || defaultModelDir());
+    const plan = makePlan(workload, parameters, modelDir);
+    for (const { model } of plan.uses) modelDir.pathOf(model);
+    return { address, modelDir, plan };
+  } catch (error) {
+    throw new UsageError((error as Error).message);
+  }
+}
+
+function makePlan(workload: Workload, parameters: readonly string[], modelDir: ModelDir): Plan {
+  try {
+    return workload.plan(parameters, modelDir.names);
+  } catch (error) {
+    if (!(error instanceof ParameterError)) throw error;
+    throw new UsageError(`workload \`${workload.name}\`: ${error.message}`);
+  }
+}
+
+/** The profiles that come with Clockwork: they serve the emulated worker. */
+function defaultModelDir(): string {
+  return fileURLToPath(new URL("../../config/modelzoo", import.meta.url));
+}

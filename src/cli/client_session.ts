@@ -1,0 +1,169 @@
+/** One run of `clockwork client`: connect, carry out the plan, print, say how it ended. */
+import { type Clock, every, SECOND } from "../core/clock.ts";
+import type { Log } from "../core/log.ts";
+import { Random } from "../core/random.ts";
+import { type Address, connect, formatAddress } from "../wire/tcp.ts";
+import { Client } from "../client/client.ts";
+import { noInputs, seededInputs } from "../client/inputs.ts";
+import type { ModelDir } from "../client/model_dir.ts";
+import { WorkloadRun } from "../client/workload_run.ts";
+import type { Plan } from "../client/workloads/workload.ts";
+import { intervalJson, intervalLine, summaryJson, summaryLines } from "./client_output.ts";
+import { CliError } from "./exit.ts";
+import type { StopSignals } from "./stop_signals.ts";
+
+export interface SessionOptions {
+  readonly address: Address;
+  readonly plan: Plan;
+  readonly modelDir: ModelDir;
+  /** From the first request on; Infinity: until a signal. */
+  readonly durationNs: number;
+  readonly intervalNs: number;
+  /** How long to try to connect. */
+  readonly waitNs: number;
+  readonly seed: number;
+  readonly sendInputs: boolean;
+  readonly json: boolean;
+  /** Gets measurements. */
+  readonly print: Log;
+  /** Gets everything else. */
+  readonly say: Log;
+}
+
+const RECONNECT_NS = SECOND / 4;
+/** A peer that accepts a connection and says nothing is no controller. */
+const HELLO_LIMIT_NS = 10 * SECOND;
+
+/**
+ * Connects, and runs the plan until its end, the duration or a signal.
+ *
+ * @throws {CliError} when it could not be run, the connection was lost, or no request succeeded.
+ */
+export async function runSession(
+  options: SessionOptions,
+  clock: Clock,
+  stop: StopSignals,
+): Promise<void> {
+  const { modelDir, say } = options;
+  say(`Connecting to clockwork @ ${formatAddress(options.address)}`);
+  let lostBecause: string | null = null;
+  let run: WorkloadRun | null = null;
+  const session = await openConnection(options, clock, stop, (reason) => {
+    lostBecause = reason;
+    run?.stop();
+  });
+  if (session === null) return;
+  say("Connection established");
+  say(`Found ${modelDir.names.length} models in ${modelDir.path}`);
+
+  const random = new Random(options.seed);
+  const inputs = options.sendInputs ? seededInputs(random.fork()) : noInputs;
+  const ended = Promise.withResolvers<string | null>();
+  run = new WorkloadRun(
+    {
+      client: session.client,
+      clock,
+      inputs,
+      random: random.fork(),
+      pathOf: (model) => modelDir.pathOf(model),
+    },
+    options.plan,
+    { onStart: () => onStart(), onEnd: (error) => ended.resolve(error) },
+  );
+  const printInterval = () => {
+    const interval = run.statistics.takeInterval(clock.now());
+    options.print(options.json ? intervalJson(interval) : intervalLine(interval));
+    return interval;
+  };
+  let started = false;
+  const onStart = () => {
+    started = true;
+    every(clock, options.intervalNs, printInterval);
+    const endNs = clock.now() + options.durationNs;
+    if (endNs < Infinity) clock.at(endNs, () => run.stop());
+  };
+  stop.stopped.then(() => run.stop());
+  run.start();
+  const error = await ended.promise;
+  const summary = run.statistics.summary(clock.now());
+  if (started) {
+    // Only what the last line did not have: none is due right at the end of an interval.
+    const rest = run.statistics.takeInterval(clock.now());
+    if (rest.succeeded + rest.failed > 0 && rest.durationNs >= options.intervalNs / 100) {
+      options.print(options.json ? intervalJson(rest) : intervalLine(rest));
+    }
+    if (options.json) options.print(summaryJson(summary));
+    else for (const line of summaryLines(summary)) options.print(line);
+  }
+  session.client.close();
+  await session.closed;
+  if (lostBecause !== null) throw new CliError(`the controller is gone: ${lostBecause}`);
+  if (error !== null) throw new CliError(error);
+  if (summary.requests > 0 && summary.succeeded === 0) {
+    throw new CliError("no request succeeded");
+  }
+}
+
+interface OpenConnection {
+  readonly client: Client;
+  /** Resolves when the connection has been closed by either side. */
+  readonly closed: Promise<void>;
+}
+
+/** Null when a signal came first. */
+async function openConnection(
+  options: SessionOptions,
+  clock: Clock,
+  stop: StopSignals,
+  onLost: (reason: string) => void,
+): Promise<OpenConnection | null> {
+  const { address, say } = options;
+  let lastRetry: string | null = null;
+  // The retries come twice a second; one line tells a person enough.
+  const onRetry = (message: string) => {
+    if (message !== lastRetry) say(`Clockwork initializing, retrying ${message}`);
+    lastRetry = message;
+  };
+  const closed = Promise.withResolvers<void>();
+  const greeted = Promise.withResolvers<Client>();
+  const dial = () =>
+    connect(address, clock, { role: "client", peerRoles: ["controller"] }, (link) => {
+      const client = new Client(link, clock, { onRetry, onLost });
+      greeted.resolve(client);
+      return {
+        onMessage: (message) => client.onMessage(message),
+        onClose: (reason) => {
+          client.onClose(reason);
+          closed.resolve();
+        },
+      };
+    });
+  const giveUpNs = clock.now() + options.waitNs;
+  for (let tries = 0;; tries++) {
+    try {
+      await Promise.race([dial(), stop.stopped]);
+      break;
+    } catch (error) {
+      const { message } = error as Error;
+      const leftNs = giveUpNs - clock.now();
+      if (leftNs <= 0) throw new CliError(message);
+      if (tries === 0) say(`${message}; retrying for ${Math.ceil(leftNs / SECOND)} s`);
+      await Promise.race([sleep(clock, RECONNECT_NS), stop.stopped]);
+    }
+    if (stop.requested) break;
+  }
+  const client = await Promise.race([greeted.promise, sleep(clock, HELLO_LIMIT_NS), stop.stopped]);
+  if (stop.requested) return null;
+  const where = formatAddress(address);
+  if (!(client instanceof Client)) {
+    throw new CliError(`${where} does not answer as a Clockwork controller does`);
+  }
+  if (client.closedBecause !== null) {
+    throw new CliError(`${where} is not a controller that takes clients: ${client.closedBecause}`);
+  }
+  return { client, closed: closed.promise };
+}
+
+function sleep(clock: Clock, ns: number): Promise<void> {
+  return new Promise((resolve) => clock.at(clock.now() + ns, resolve));
+}

@@ -1,0 +1,103 @@
+/**
+ * The `clockwork` command: finds the subcommand, loads only its module, and turns what it throws into a
+ * message and an exit code.
+ */
+import { Command, CommanderError } from "commander";
+import config from "../../deno.json" with { type: "json" };
+import { CliError } from "./exit.ts";
+
+interface Subcommand {
+  readonly name: string;
+  readonly summary: string;
+  /** Imports the command's module: `client -h` should not have to load ONNX Runtime. */
+  readonly load: () => Promise<Command>;
+}
+
+const subcommands: readonly Subcommand[] = [
+  {
+    name: "worker",
+    summary: "run models on this machine's GPUs",
+    load: async () => (await import("./worker.ts")).workerCommand(),
+  },
+  {
+    name: "worker-dummy",
+    summary: "emulate a worker: any number of GPUs, times from the models' profiles",
+    load: async () => (await import("./worker_dummy.ts")).workerDummyCommand(),
+  },
+  {
+    name: "controller",
+    summary: "take clients' requests and schedule them on workers",
+    load: async () => (await import("./controller.ts")).controllerCommand(),
+  },
+  {
+    name: "client",
+    summary: "run a workload against a controller",
+    load: async () => (await import("./client.ts")).clientCommand(),
+  },
+  {
+    name: "check-model",
+    summary: "run one model and show its sizes and times",
+    load: async () => (await import("./check_model.ts")).checkModelCommand(),
+  },
+];
+
+/** Runs the command line and returns the exit code. */
+export async function run(args: readonly string[]): Promise<number> {
+  try {
+    const program = await makeProgram(args);
+    await program.parseAsync([...args], { from: "user" });
+    return Number(Deno.exitCode);
+  } catch (error) {
+    return exitCodeOf(error);
+  }
+}
+
+async function makeProgram(args: readonly string[]): Promise<Command> {
+  const program = new Command("clockwork")
+    .description("Predictable serving of many DNN models on few GPUs.")
+    .version(config.version, "-V, --version", "print the version")
+    .helpOption("-h, --help", "print this help")
+    .helpCommand("help [command]", "print the help of a command")
+    .showHelpAfterError("(clockwork -h lists the commands and options)")
+    .configureHelp({ showGlobalOptions: false });
+  endByThrowing(program);
+  // Both `clockwork NAME …` and `clockwork help NAME` name the one whose options are needed.
+  const operands = args.filter((arg) => !arg.startsWith("-"));
+  const wanted = operands[0] === "help" ? operands[1] : operands[0];
+  for (const { name, summary, load } of subcommands) {
+    if (name !== wanted) {
+      program.command(name).description(summary);
+      continue;
+    }
+    const command = await load();
+    command.name(name).helpOption("-h, --help", "print this help")
+      .showHelpAfterError(`(clockwork ${name} -h shows what it takes)`);
+    if (command.description() === "") command.description(summary);
+    endByThrowing(command);
+    program.addCommand(command);
+  }
+  return program;
+}
+
+/** Lets `run` decide how the process ends, for a command and those below it. */
+function endByThrowing(command: Command): void {
+  command.exitOverride();
+  for (const sub of command.commands) endByThrowing(sub);
+}
+
+function exitCodeOf(error: unknown): number {
+  if (error instanceof CommanderError) {
+    // Commander has printed it. Only help and version that were asked for are not errors.
+    return error.exitCode === 0 ? 0 : 2;
+  }
+  if (error instanceof CliError) {
+    console.error(`error: ${error.message}`);
+    return error.exitCode;
+  }
+  if (error instanceof Deno.errors.NotCapable) {
+    console.error(`error: ${error.message}; \`deno task clockwork\` grants what Clockwork needs`);
+    return 1;
+  }
+  console.error(`error: ${error instanceof Error ? error.stack ?? error.message : String(error)}`);
+  return 1;
+}

@@ -1,0 +1,181 @@
+/** Opens the device of this thread, and proves that it computes before anybody relies on it. */
+import { encodeModel } from "./proto.ts";
+import { loadOrt, type Ort, type OrtSession } from "./ort.ts";
+import type { DeviceInfo, DeviceKind } from "./protocol.ts";
+
+export interface Device {
+  readonly info: DeviceInfo;
+  readonly ort: Ort;
+  /** Null when models run on the CPU. */
+  readonly gpu: GPUDevice | null;
+  /** What ONNX Runtime calls it. */
+  readonly executionProvider: "webgpu" | "wasm";
+}
+
+/** Just enough of `navigator.gpu` for ONNX Runtime. */
+interface Gpu {
+  requestAdapter(options?: GPURequestAdapterOptions): Promise<GPUAdapter | null>;
+}
+
+// Names of the programs that emulate a GPU on the CPU.
+const SOFTWARE = /swiftshader|llvmpipe|lavapipe|softpipe|basic render|\bwarp\b/i;
+
+/** Dawn as a Node-API addon: engine and globals. Throws when there is no addon for this machine. */
+async function loadDawn(): Promise<Gpu> {
+  const dawn = await import("webgpu") as unknown as {
+    create(options: string[]): Gpu;
+    globals: { GPUQueue: { prototype: GPUQueue } } & Record<string, unknown>;
+  };
+  Object.assign(globalThis, dawn.globals);
+  copySharedUploads(dawn.globals.GPUQueue.prototype);
+  return dawn.create([]);
+}
+
+/**
+ * Dawn's `writeBuffer` does not take views of shared memory, and brings the process down under Deno;
+ * ONNX Runtime uploads from its heap, which is shared.
+ */
+function copySharedUploads(queue: GPUQueue): void {
+  const writeBuffer = queue.writeBuffer;
+  queue.writeBuffer = function (
+    this: GPUQueue,
+    buffer: GPUBuffer,
+    bufferOffset: number,
+    data: BufferSource,
+    dataOffset = 0,
+    size?: number,
+  ): undefined {
+    const shared = (ArrayBuffer.isView(data) ? data.buffer : data) as ArrayBufferLike;
+    if (!(shared instanceof SharedArrayBuffer)) {
+      return size === undefined
+        ? writeBuffer.call(this, buffer, bufferOffset, data, dataOffset)
+        : writeBuffer.call(this, buffer, bufferOffset, data, dataOffset, size);
+    }
+    // Offset and size count elements of a typed array, bytes of anything else.
+    const view = ArrayBuffer.isView(data) ? data : new Uint8Array(shared);
+    const unit = (view as { BYTES_PER_ELEMENT?: number }).BYTES_PER_ELEMENT ?? 1;
+    const begin = view.byteOffset + dataOffset * unit;
+    const end = size === undefined ? view.byteOffset + view.byteLength : begin + size * unit;
+    return writeBuffer.call(this, buffer, bufferOffset, new Uint8Array(shared).slice(begin, end));
+  } as typeof queue.writeBuffer;
+}
+
+function describeAdapter(adapter: GPUAdapter): string {
+  const { description, device, architecture, vendor } = adapter.info;
+  return [description, device, architecture, vendor].find((text) => text !== "") ?? "unknown GPU";
+}
+
+/**
+ * Makes emulated GPUs bearable: their subgroup operations are about ten times slower than the plain
+ * kernels that ONNX Runtime falls back to.
+ */
+function withoutSubgroups(adapter: GPUAdapter): void {
+  const requestDevice = adapter.requestDevice.bind(adapter);
+  adapter.requestDevice = (descriptor?: GPUDeviceDescriptor) =>
+    requestDevice({
+      ...descriptor,
+      requiredFeatures: [...descriptor?.requiredFeatures ?? []].filter(
+        (feature) => !feature.startsWith("subgroup"),
+      ),
+    });
+}
+
+async function openAdapter(kind: "dawn" | "deno"): Promise<{ name: string; software: boolean }> {
+  const gpu: Gpu | undefined = kind === "dawn" ? await loadDawn() : navigator.gpu;
+  if (gpu === undefined) throw new Error("this Deno has no WebGPU");
+  const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
+  if (!adapter) throw new Error("no adapter: no driver that it can use was found");
+  const name = describeAdapter(adapter);
+  const { description, device, architecture } = adapter.info;
+  const software = adapter.info.isFallbackAdapter ||
+    SOFTWARE.test(`${description} ${device} ${architecture}`);
+  if (software) withoutSubgroups(adapter);
+  // ONNX Runtime asks navigator.gpu for an adapter. An adapter gives one device only, so that the same
+  // one can be handed out once; a lost device needs a new thread anyway.
+  Object.defineProperty(navigator, "gpu", {
+    value: { requestAdapter: () => Promise.resolve(adapter) } satisfies Gpu,
+    configurable: true,
+  });
+  return { name, software };
+}
+
+/** y = x + x for four numbers. */
+function probeModel(): Uint8Array {
+  const tensor = { tensorType: { elemType: 1, shape: { dim: [{ dimValue: 4 }] } } };
+  return encodeModel({
+    irVersion: 8,
+    opsetImport: [{ domain: "", version: 13 }],
+    graph: {
+      name: "probe",
+      node: [{ opType: "Add", input: ["x", "x"], output: ["y"] }],
+      initializer: [],
+      input: [{ name: "x", type: tensor }],
+      output: [{ name: "y", type: tensor }],
+    },
+  });
+}
+
+// Releasing the last WebGPU session destroys the device, so that one session stays for good.
+let keptAlive: OrtSession | undefined;
+
+async function probe(ort: Ort, executionProvider: string): Promise<void> {
+  keptAlive = await ort.InferenceSession.create(probeModel(), {
+    executionProviders: [executionProvider],
+    graphOptimizationLevel: "all",
+  });
+  const x = new ort.Tensor("float32", Float32Array.of(1, -2, 3.5, 1e6), [4]);
+  const y = (await keptAlive.run({ x }))["y"]?.data;
+  if (String(y) !== "2,-4,7,2000000") {
+    throw new Error(`it computed 2·(1, -2, 3.5, 1000000) as (${y})`);
+  }
+}
+
+function processorName(): string {
+  try {
+    const info = Deno.readTextFileSync("/proc/cpuinfo");
+    return /^model name\s*:\s*(.+)$/m.exec(info)?.[1]?.trim() ?? Deno.build.arch;
+  } catch {
+    return Deno.build.arch;
+  }
+}
+
+/**
+ * Opens a device of one kind. A thread can open one, once.
+ *
+ * @throws when there is none, or it does not compute correctly.
+ */
+export async function openDevice(kind: DeviceKind, wasmThreads: number): Promise<Device> {
+  if (kind === "wasm") {
+    const ort = await loadOrt(wasmThreads);
+    await probe(ort, "wasm");
+    const name = processorName();
+    return {
+      info: {
+        kind,
+        name: `${name} (wasm, ${wasmThreads} thread${wasmThreads === 1 ? "" : "s"})`,
+        profileKey: `wasm/${wasmThreads}/${name}`,
+        software: false,
+        maxBufferBytes: 0,
+      },
+      ort,
+      gpu: null,
+      executionProvider: "wasm",
+    };
+  }
+  const { name, software } = await openAdapter(kind);
+  const ort = await loadOrt(1);
+  await probe(ort, "webgpu");
+  const gpu = await ort.env.webgpu.device;
+  return {
+    info: {
+      kind,
+      name: `${name} (${kind === "dawn" ? "Dawn" : "Deno WebGPU"}${software ? ", software" : ""})`,
+      profileKey: `${kind}/${name}`,
+      software,
+      maxBufferBytes: gpu.limits.maxBufferSize,
+    },
+    ort,
+    gpu,
+    executionProvider: "webgpu",
+  };
+}

@@ -1,0 +1,61 @@
+/**
+ * ONNX Runtime Web, as much of it as is used. The only file that imports it; its typings do not cover
+ * the build used here.
+ */
+import type { DataType } from "../backend.ts";
+import type { TensorData } from "./data_types.ts";
+
+export interface OrtTensor {
+  readonly type: string;
+  readonly dims: readonly number[];
+  /** Only of tensors in host memory. */
+  readonly data: TensorData;
+}
+
+export interface OrtSession {
+  readonly inputNames: readonly string[];
+  readonly outputNames: readonly string[];
+  run(feeds: Readonly<Record<string, OrtTensor>>): Promise<Readonly<Record<string, OrtTensor>>>;
+  release(): Promise<void>;
+}
+
+export interface Ort {
+  readonly env: {
+    logLevel: "error";
+    readonly wasm: { numThreads: number };
+    /** The device that the first WebGPU session made. */
+    readonly webgpu: { readonly device: GPUDevice | Promise<GPUDevice> };
+  };
+  readonly Tensor: {
+    new (type: DataType, data: TensorData, dims: readonly number[]): OrtTensor;
+    fromGpuBuffer(
+      buffer: GPUBuffer,
+      options: { dataType: DataType; dims: readonly number[] },
+    ): OrtTensor;
+  };
+  readonly InferenceSession: {
+    create(
+      bytes: Uint8Array,
+      options: { executionProviders: readonly string[]; graphOptimizationLevel: "all" },
+    ): Promise<OrtSession>;
+  };
+}
+
+/**
+ * Loads ONNX Runtime into this thread. `threads` is what its CPU kernels may use.
+ *
+ * In a Deno worker `location` exists but has no origin, which makes the library's start-up throw; it is
+ * hidden while that runs.
+ */
+export async function loadOrt(threads: number): Promise<Ort> {
+  const location = Object.getOwnPropertyDescriptor(globalThis, "location");
+  Object.defineProperty(globalThis, "location", { value: undefined, configurable: true });
+  try {
+    const ort = await import("onnxruntime-web/jspi") as unknown as Ort;
+    ort.env.logLevel = "error";
+    ort.env.wasm.numThreads = threads;
+    return ort;
+  } finally {
+    if (location !== undefined) Object.defineProperty(globalThis, "location", location);
+  }
+}

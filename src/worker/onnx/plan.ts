@@ -1,0 +1,122 @@
+/** What a graph takes and gives, before anything has run. */
+import type { DataType } from "../backend.ts";
+import { dataTypeOf, onnxTypeName } from "./data_types.ts";
+import type { Dimension, Model, ValueInfo } from "./proto.ts";
+
+/** A model that cannot be served as it is. The message says which tensor and what to do. */
+export class ModelShapeError extends Error {
+  override readonly name = "ModelShapeError";
+}
+
+export interface PlannedInput {
+  readonly name: string;
+  readonly dtype: DataType;
+  /** The whole shape at batch size 1. */
+  readonly dims: readonly number[];
+}
+
+export interface GraphPlan {
+  readonly inputs: readonly PlannedInput[];
+  readonly outputs: readonly { readonly name: string; readonly dtype: DataType }[];
+  /** Whether the first dimension of every input is left open, so that requests may be batched. */
+  readonly batchable: boolean;
+}
+
+/** Sizes given by the user for dynamic dimensions, by input; the first is that of one request. */
+export type InputShapes = Readonly<Record<string, readonly number[]>>;
+
+function elementType(value: ValueInfo, role: string): DataType {
+  const onnx = value.type?.tensorType?.elemType ?? 0;
+  const dtype = dataTypeOf(onnx);
+  if (dtype === undefined) {
+    throw new ModelShapeError(
+      `${role} "${value.name}" is ${onnx === 0 ? "not a tensor" : `of ${onnxTypeName(onnx)}`}; ` +
+        "requests carry float32, float16, int64, int32, int8, uint64, uint32, uint8 and bool tensors",
+    );
+  }
+  return dtype;
+}
+
+/** A fixed size, or 0 when the dimension is dynamic. */
+function fixedSize(dim: Dimension): number {
+  const size = Number(dim.dimValue ?? 0);
+  return Number.isSafeInteger(size) && size > 0 ? size : 0;
+}
+
+function declaredDims(input: ValueInfo, shapes: InputShapes): number[] {
+  const declared = input.type?.tensorType?.shape?.dim.map(fixedSize);
+  const given = shapes[input.name];
+  if (declared === undefined) {
+    if (given !== undefined) return [...given];
+    throw new ModelShapeError(
+      `input "${input.name}" has no declared shape; give it in model.json: "shapes": {"${input.name}": [1, ...]}`,
+    );
+  }
+  if (given === undefined) return declared;
+  const agrees = given.length === declared.length &&
+    given.every((size, i) => declared[i] === 0 || declared[i] === size);
+  if (!agrees) {
+    const text = declared.map((size) => size || "?").join(",");
+    throw new ModelShapeError(
+      `the shape [${given.join(",")}] given for input "${input.name}" does not fit the model's ` +
+        `[${text}]; correct "shapes" in model.json`,
+    );
+  }
+  return declared.map((size, i) => i === 0 && size === 0 ? -given[0]! : given[i]!);
+}
+
+/**
+ * Reads the inputs and outputs of a graph. Initializers listed as inputs are not inputs.
+ *
+ * @throws {ModelShapeError} when a dimension is open, or a type is one that requests cannot carry.
+ */
+export function planGraph(model: Model, shapes: InputShapes): GraphPlan {
+  const initializers = new Set(model.graph.initializer.map((tensor) => tensor.name));
+  const inputs = model.graph.input.filter((input) => !initializers.has(input.name));
+  const unknown = Object.keys(shapes).find((name) => !inputs.some((input) => input.name === name));
+  if (unknown !== undefined) {
+    throw new ModelShapeError(
+      `"shapes" names the input "${unknown}", which the model does not have; its inputs are: ` +
+        inputs.map((input) => input.name).join(", "),
+    );
+  }
+  const all = inputs.map((input) => declaredDims(input, shapes));
+  // A negative first size is one that was open and has been given.
+  const batchable = all.length > 0 && all.every((dims) => dims.length > 0 && dims[0]! <= 0);
+  const planned = inputs.map((input, i) => {
+    const dims = all[i]!.map((size, axis) => axis === 0 && size <= 0 ? -size || 1 : size);
+    if (batchable && dims[0] !== 1) {
+      throw new ModelShapeError(
+        `the first dimension of input "${input.name}" is the batch: give 1 in "shapes", not ${
+          dims[0]
+        }`,
+      );
+    }
+    const open = dims.flatMap((size, axis) => size === 0 ? [axis] : []);
+    if (open.length > 0) {
+      const example = dims.map((size) => size || "SIZE").join(", ");
+      throw new ModelShapeError(
+        `input "${input.name}" leaves dimension ${open.join(" and ")} open; give sizes in ` +
+          `model.json: "shapes": {"${input.name}": [${example}]}`,
+      );
+    }
+    return { name: input.name, dtype: elementType(input, "input"), dims };
+  });
+  return {
+    inputs: planned,
+    outputs: model.graph.output.map((output) => ({
+      name: output.name,
+      dtype: elementType(output, "output"),
+    })),
+    batchable,
+  };
+}
+
+/** The shapes of a plan's inputs with the batch left symbolic, for a graph that serves all sizes. */
+export function symbolicShapes(plan: GraphPlan): Map<string, (number | string)[]> {
+  return new Map(
+    plan.inputs.map((
+      { name, dims },
+    ) => [name, plan.batchable ? ["batch", ...dims.slice(1)] : [...dims]]),
+  );
+}

@@ -1,0 +1,150 @@
+/** A model on this thread's device: its session, its weights in host memory, its copies. */
+import { ActionStatus } from "../../core/status.ts";
+import type { TensorSpec } from "../backend.ts";
+import { fillSeeded, viewAs } from "./data_types.ts";
+import type { Device } from "./device.ts";
+import { GpuWeights } from "./gpu_weights.ts";
+import type { HoistedWeight } from "./hoist.ts";
+import type { OrtSession, OrtTensor } from "./ort.ts";
+import type { GraphPlan } from "./plan.ts";
+import { OperationError } from "./protocol.ts";
+
+/** Seed of the inputs that nobody sent; request i of a batch gets the i-th seed from here. */
+export const INPUT_SEED = 2020;
+
+/** The result of one run: each output's buffer (its own) and actual dimensions. */
+export interface RunResult {
+  readonly buffers: readonly ArrayBuffer[];
+  readonly dims: readonly (readonly number[])[];
+}
+
+function ownBuffer(tensor: OrtTensor): ArrayBuffer {
+  const { buffer, byteOffset, byteLength } = tensor.data;
+  return byteOffset === 0 && byteLength === buffer.byteLength
+    ? buffer
+    : buffer.slice(byteOffset, byteOffset + byteLength);
+}
+
+/** Runs one session of a model. Weights that are not in the session come as `feeds`. */
+export async function runSession(
+  device: Device,
+  session: OrtSession,
+  plan: GraphPlan,
+  batchSize: number,
+  inputs: readonly ArrayBuffer[],
+  weightFeeds: Readonly<Record<string, OrtTensor>>,
+): Promise<RunResult> {
+  const feeds: Record<string, OrtTensor> = { ...weightFeeds };
+  plan.inputs.forEach(({ name, dtype, dims }, i) => {
+    const shape = plan.batchable ? [batchSize, ...dims.slice(1)] : dims;
+    feeds[name] = new device.ort.Tensor(dtype, viewAs(dtype, inputs[i]!), shape);
+  });
+  const results = await session.run(feeds);
+  const outputs = plan.outputs.map(({ name }) => {
+    const output = results[name];
+    if (output === undefined) throw new Error(`the model gave no output "${name}"`);
+    return output;
+  });
+  return { buffers: outputs.map(ownBuffer), dims: outputs.map((output) => output.dims) };
+}
+
+/** The same values each time: `batchSize` different requests, concatenated for each input. */
+export function seededInputs(
+  specs: readonly TensorSpec[],
+  batchSize: number,
+): ArrayBuffer[] {
+  return specs.map((spec, input) => {
+    const buffer = new ArrayBuffer(spec.bytes * batchSize);
+    for (let i = 0; i < batchSize; i++) {
+      const share = new ArrayBuffer(spec.bytes);
+      fillSeeded(spec.dtype, share, INPUT_SEED + i * specs.length + input);
+      new Uint8Array(buffer).set(new Uint8Array(share), i * spec.bytes);
+    }
+    return buffer;
+  });
+}
+
+export class ServedModel {
+  readonly #device: Device;
+  readonly #session: OrtSession;
+  readonly #plan: GraphPlan;
+  /** Null when the session holds the weights. */
+  readonly #weights: readonly HoistedWeight[] | null;
+  readonly #copies = new Map<number, GpuWeights | null>();
+  readonly #inputs: readonly TensorSpec[];
+  readonly #seeded = new Map<number, ArrayBuffer[]>();
+  /** Bytes a whole batch's outputs must have, per request; set once they are known. */
+  outputs: readonly TensorSpec[] = [];
+
+  constructor(
+    device: Device,
+    session: OrtSession,
+    plan: GraphPlan,
+    inputs: readonly TensorSpec[],
+    weights: readonly HoistedWeight[] | null,
+  ) {
+    this.#device = device;
+    this.#session = session;
+    this.#plan = plan;
+    this.#inputs = inputs;
+    this.#weights = weights;
+  }
+
+  async loadWeights(copyId: number): Promise<void> {
+    if (this.#copies.has(copyId)) return;
+    const { ort, gpu } = this.#device;
+    const copy = this.#weights === null || gpu === null
+      ? null
+      : await GpuWeights.upload(ort, gpu, this.#weights);
+    this.#copies.set(copyId, copy);
+  }
+
+  evictWeights(copyId: number): void {
+    this.#copies.get(copyId)?.destroy();
+    this.#copies.delete(copyId);
+  }
+
+  /** Runs a batch; `inputs` null stands for seeded ones. The buffers of `inputs` are not kept. */
+  async run(
+    copyId: number,
+    batchSize: number,
+    inputs: readonly ArrayBuffer[] | null,
+  ): Promise<RunResult> {
+    const copy = this.#copies.get(copyId);
+    if (copy === undefined) {
+      throw new OperationError(
+        ActionStatus.execWeightsMissing,
+        "the weights are not on the device",
+      );
+    }
+    let given = inputs;
+    if (given === null) {
+      given = this.#seeded.get(batchSize) ?? seededInputs(this.#inputs, batchSize);
+      this.#seeded.set(batchSize, [...given]);
+    }
+    const result = await runSession(
+      this.#device,
+      this.#session,
+      this.#plan,
+      batchSize,
+      given,
+      copy?.feeds ?? {},
+    );
+    this.outputs.forEach((spec, i) => {
+      const expected = spec.bytes * (spec.batched ? batchSize : 1);
+      if (result.buffers[i]!.byteLength === expected) return;
+      throw new OperationError(
+        ActionStatus.runtimeError,
+        `output "${spec.name}" has the shape [${result.dims[i]}] for this input, not that of its ` +
+          "first run; outputs whose shape depends on values cannot be served",
+      );
+    });
+    return result;
+  }
+
+  async close(): Promise<void> {
+    for (const copy of this.#copies.values()) copy?.destroy();
+    this.#copies.clear();
+    await this.#session.release();
+  }
+}

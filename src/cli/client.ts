@@ -102,6 +102,8 @@ async function runClient(
     stop.close();
     clock.close();
   }
+  // An attempt to connect that a signal interrupted would keep the process alive.
+  if (stop.requested) Deno.exit(0);
 }
 
 interface Prepared {

@@ -31,8 +31,7 @@ export interface SessionOptions {
 }
 
 const RECONNECT_NS = SECOND / 4;
-/** A peer that accepts a connection and says nothing is no controller. */
-const HELLO_LIMIT_NS = 10 * SECOND;
+const MIN_ANSWER_NS = 5 * SECOND;
 
 /**
  * Connects, and runs the plan until its end, the duration or a signal.
@@ -125,24 +124,23 @@ async function openConnection(
     lastRetry = message;
   };
   const closed = Promise.withResolvers<void>();
-  const greeted = Promise.withResolvers<Client>();
+  let client: Client | null = null;
   const dial = () =>
     connect(address, clock, { role: "client", peerRoles: ["controller"] }, (link) => {
-      const client = new Client(link, clock, { onRetry, onLost });
-      greeted.resolve(client);
+      const made = new Client(link, clock, { onRetry, onLost });
+      client = made;
       return {
-        onMessage: (message) => client.onMessage(message),
+        onMessage: (message) => made.onMessage(message),
         onClose: (reason) => {
-          client.onClose(reason);
+          made.onClose(reason);
           closed.resolve();
         },
       };
     });
   const giveUpNs = clock.now() + options.waitNs;
-  for (let tries = 0;; tries++) {
+  for (let tries = 0; client === null && !stop.requested; tries++) {
     try {
-      await Promise.race([dial(), stop.stopped]);
-      break;
+      await Promise.race([dial(), answerLimit(options, clock), stop.stopped]);
     } catch (error) {
       const { message } = error as Error;
       const leftNs = giveUpNs - clock.now();
@@ -150,18 +148,14 @@ async function openConnection(
       if (tries === 0) say(`${message}; retrying for ${Math.ceil(leftNs / SECOND)} s`);
       await Promise.race([sleep(clock, RECONNECT_NS), stop.stopped]);
     }
-    if (stop.requested) break;
   }
-  const client = await Promise.race([greeted.promise, sleep(clock, HELLO_LIMIT_NS), stop.stopped]);
-  if (stop.requested) return null;
-  const where = formatAddress(address);
-  if (!(client instanceof Client)) {
-    throw new CliError(`${where} does not answer as a Clockwork controller does`);
-  }
-  if (client.closedBecause !== null) {
-    throw new CliError(`${where} is not a controller that takes clients: ${client.closedBecause}`);
-  }
-  return { client, closed: closed.promise };
+  return client === null ? null : { client, closed: closed.promise };
+}
+
+/** Rejects when a peer has had long enough to accept the connection and to say who it is. */
+async function answerLimit({ address, waitNs }: SessionOptions, clock: Clock): Promise<never> {
+  await sleep(clock, Math.max(waitNs, MIN_ANSWER_NS));
+  throw new Error(`${formatAddress(address)} does not answer as a controller does`);
 }
 
 function sleep(clock: Clock, ns: number): Promise<void> {

@@ -1,0 +1,216 @@
+/**
+ * What a link costs over TCP between two processes on one machine, beside plain Deno sockets that move
+ * the same number of bytes with nothing else to do.
+ *
+ *     deno run -A bench/wire_bench.ts [ROUNDS]
+ *
+ * Rounds of both alternate, so that a busy moment of the machine meets both alike.
+ */
+import { SystemClock } from "../src/core/system_clock.ts";
+import { encodeFrame } from "../src/wire/frame.ts";
+import type { Link } from "../src/wire/link.ts";
+import { connect, listen } from "../src/wire/tcp.ts";
+
+/** A 224 × 224 × 3 image of float32, as ResNet takes it. */
+const TENSOR_BYTES = 602_112;
+const SMALL_PINGS = 2_000;
+const LARGE_PINGS = 200;
+const FLOOD = 20_000;
+/** Unanswered messages that a flood keeps under way. */
+const FLOOD_WINDOW = 500;
+
+const REQUEST = { user_id: 1, model_id: 7, batch_size: 1, deadline_ns: 100_000_000, slo_factor: 0 };
+const SMALL_BYTES = encodeFrame("InferRequest", 12_345, REQUEST, 0, 123_456_789_012, -1234).length;
+
+/** The child process: answers on two ports, one plain, one with links. */
+async function serve(): Promise<void> {
+  const clock = new SystemClock();
+  const plain = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const links = listen(
+    { hostname: "127.0.0.1", port: 0 },
+    clock,
+    { role: "controller", peerRoles: ["client"] },
+    (link) => ({
+      onMessage({ id, payload }) {
+        const pieces = payload.length === 0 ? [] : [payload];
+        link.send("InferResponse", id, { output_size: payload.length }, pieces);
+      },
+      onClose() {},
+    }),
+  );
+  console.log(`${(plain.addr as Deno.NetAddr).port} ${links.address.port}`);
+  for await (const conn of plain) echo(conn);
+}
+
+/** Answers each message with as many bytes; the first four bytes of a connection say how many. */
+async function echo(conn: Deno.TcpConn): Promise<void> {
+  conn.setNoDelay(true);
+  const size = new Uint8Array(4);
+  await readAll(conn, size);
+  const message = new Uint8Array(new DataView(size.buffer).getUint32(0));
+  while (await readAll(conn, message)) await writeAll(conn, message);
+}
+
+async function readAll(conn: Deno.TcpConn, into: Uint8Array): Promise<boolean> {
+  for (let offset = 0; offset < into.length;) {
+    const n = await conn.read(offset === 0 ? into : into.subarray(offset));
+    if (n === null) return false;
+    offset += n;
+  }
+  return true;
+}
+
+async function writeAll(conn: Deno.TcpConn, bytes: Uint8Array): Promise<void> {
+  for (let offset = 0; offset < bytes.length;) {
+    offset += await conn.write(offset === 0 ? bytes : bytes.subarray(offset));
+  }
+}
+
+async function main(rounds: number): Promise<void> {
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", import.meta.filename!, "serve"],
+    stdout: "piped",
+  }).spawn();
+  const { value } = await child.stdout.pipeThrough(new TextDecoderStream()).getReader().read();
+  const [plainPort, linkPort] = value!.trim().split(" ").map(Number) as [number, number];
+
+  const clock = new SystemClock();
+  const plainSmall = await plainPinger(plainPort, SMALL_BYTES);
+  const plainLarge = await plainPinger(plainPort, SMALL_BYTES + TENSOR_BYTES);
+  const link = await LinkPinger.connect(linkPort, clock);
+
+  const tensor = [new Uint8Array(TENSOR_BYTES)];
+  const rows = [
+    row("small there and back, µs", SMALL_PINGS, plainSmall, () => link.ping([])),
+    row("602 kB there and back, µs", LARGE_PINGS, plainLarge, () => link.ping(tensor)),
+  ];
+  // The first round warms both up and is not counted.
+  for (let round = 0; round <= rounds; round++) {
+    for (const { plain, link } of rows) {
+      await plain.run(round > 0);
+      await link.run(round > 0);
+    }
+  }
+  const floods: number[] = [];
+  for (let round = 0; round <= rounds; round++) floods.push(await link.flood(FLOOD));
+
+  console.log(`${"".padEnd(28)} ${header("plain")} ${header("link")}  link/plain p50`);
+  for (const { name, plain, link } of rows) {
+    const ratio = link.quantile(0.5) / plain.quantile(0.5);
+    console.log(`${name.padEnd(28)} ${plain.show()} ${link.show()}  ${ratio.toFixed(2)}`);
+  }
+  const best = Math.max(...floods.slice(1));
+  console.log(`small requests answered, ${FLOOD_WINDOW} under way: ${Math.round(best)} a second`);
+  child.kill();
+  clock.close();
+  Deno.exit(0);
+}
+
+function header(name: string): string {
+  return `${`${name} p50`.padStart(10)} ${"p99".padStart(8)}`;
+}
+
+function row(
+  name: string,
+  pings: number,
+  plain: () => Promise<void>,
+  link: () => Promise<void>,
+): { name: string; plain: Series; link: Series } {
+  return { name, plain: new Series(plain, pings), link: new Series(link, pings) };
+}
+
+/** Times of one kind of ping. */
+class Series {
+  readonly #times: number[] = [];
+  readonly #ping: () => Promise<void>;
+  readonly #pings: number;
+
+  constructor(ping: () => Promise<void>, pings: number) {
+    this.#ping = ping;
+    this.#pings = pings;
+  }
+
+  async run(counts: boolean): Promise<void> {
+    for (let i = 0; i < this.#pings; i++) {
+      const start = performance.now();
+      await this.#ping();
+      if (counts) this.#times.push((performance.now() - start) * 1000);
+    }
+  }
+
+  quantile(q: number): number {
+    const sorted = this.#times.toSorted((a, b) => a - b);
+    return sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))]!;
+  }
+
+  show(): string {
+    return `${this.quantile(0.5).toFixed(0).padStart(10)} ${
+      this.quantile(0.99).toFixed(0).padStart(8)
+    }`;
+  }
+}
+
+async function plainPinger(port: number, bytes: number): Promise<() => Promise<void>> {
+  const conn = await Deno.connect({ hostname: "127.0.0.1", port });
+  conn.setNoDelay(true);
+  const size = new Uint8Array(4);
+  new DataView(size.buffer).setUint32(0, bytes);
+  await writeAll(conn, size);
+  const message = new Uint8Array(bytes);
+  return async () => {
+    await writeAll(conn, message);
+    await readAll(conn, message);
+  };
+}
+
+class LinkPinger {
+  readonly #link: Link;
+  #onAnswer: () => void = () => {};
+
+  private constructor(link: Link) {
+    this.#link = link;
+  }
+
+  static async connect(port: number, clock: SystemClock): Promise<LinkPinger> {
+    let pinger: LinkPinger | undefined;
+    await connect(
+      { hostname: "127.0.0.1", port },
+      clock,
+      { role: "client", peerRoles: ["controller"] },
+      (link) => {
+        const made = pinger = new LinkPinger(link);
+        return { onMessage: () => made.#onAnswer(), onClose: () => {} };
+      },
+    );
+    return pinger!;
+  }
+
+  ping(payload: readonly Uint8Array[]): Promise<void> {
+    return new Promise((resolve) => {
+      this.#onAnswer = resolve;
+      this.#link.send("InferRequest", 12_345, REQUEST, payload);
+    });
+  }
+
+  /** Answers a second while many requests are under way. */
+  async flood(messages: number): Promise<number> {
+    const start = performance.now();
+    let sent = 0, answered = 0;
+    const done = Promise.withResolvers<void>();
+    const send = () => {
+      sent++;
+      this.#link.send("InferRequest", sent, REQUEST);
+    };
+    this.#onAnswer = () => {
+      answered++;
+      if (sent < messages) send();
+      if (answered === messages) done.resolve();
+    };
+    for (let i = 0; i < FLOOD_WINDOW; i++) send();
+    await done.promise;
+    return messages / (performance.now() - start) * 1000;
+  }
+}
+
+if (Deno.args[0] === "serve") await serve();
+else await main(Number(Deno.args[0] ?? 5));

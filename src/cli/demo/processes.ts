@@ -1,0 +1,98 @@
+/** Clockwork processes started by another: their lines shown with a prefix, their end made sure of. */
+import { fileURLToPath } from "node:url";
+import { readLines } from "./lines.ts";
+
+const MAIN = fileURLToPath(new URL("../../../main.ts", import.meta.url));
+/** The same as in deno.json's task `clockwork`. */
+const FLAGS = [
+  "--allow-net",
+  "--allow-read",
+  "--allow-write",
+  "--allow-env",
+  "--allow-sys",
+  "--allow-ffi",
+  "--unstable-webgpu",
+];
+/** How long a process may take to end when asked to; then it is killed. */
+const GRACE_MS = 5_000;
+const NAME_WIDTH = "controller".length;
+
+/** Prints a line as the named process's. */
+export function show(name: string, line: string): void {
+  console.log(`${name.padEnd(NAME_WIDTH)} | ${line}`);
+}
+
+export class ClockworkProcess {
+  readonly name: string;
+  /** Resolves to the exit code when the process has ended and all its lines are shown. */
+  readonly ended: Promise<number>;
+  readonly #child: Deno.ChildProcess;
+  readonly #waiting: { pattern: RegExp; resolve: (line: string) => void }[] = [];
+  #running = true;
+
+  /** Starts `clockwork ARGS…` with `env` besides the environment of this process. */
+  constructor(name: string, args: readonly string[], env: Record<string, string> = {}) {
+    this.name = name;
+    this.#child = new Deno.Command(Deno.execPath(), {
+      args: ["run", ...FLAGS, MAIN, ...args],
+      env: { ...env, NO_COLOR: "1" },
+      stdin: "null",
+      stdout: "piped",
+      stderr: "piped",
+    }).spawn();
+    const shown = [this.#child.stdout, this.#child.stderr].map((stream) =>
+      readLines(stream, (line) => this.#onLine(line))
+    );
+    this.ended = Promise.all([this.#child.status, ...shown]).then(([status]) => {
+      this.#running = false;
+      return status.code;
+    });
+  }
+
+  /** Resolves to the first line from now on that matches; rejects if the process ends before. */
+  line(pattern: RegExp): Promise<string> {
+    const found = new Promise<string>((resolve) => this.#waiting.push({ pattern, resolve }));
+    const ended = this.ended.then((code) => {
+      throw new Error(`the ${this.name} ended (exit code ${code}) before it said ${pattern}`);
+    });
+    return Promise.race([found, ended]);
+  }
+
+  /** Asks the process to end, and kills it when it does not. */
+  async stop(): Promise<void> {
+    if (!this.#running) return;
+    this.#signal("SIGTERM");
+    const timer = setTimeout(() => {
+      show("demo", `the ${this.name} did not end within ${GRACE_MS / 1000} s: killing it`);
+      this.#signal("SIGKILL");
+    }, GRACE_MS);
+    await this.ended;
+    clearTimeout(timer);
+  }
+
+  #signal(signal: Deno.Signal): void {
+    try {
+      this.#child.kill(signal);
+    } catch {
+      // It has just ended.
+    }
+  }
+
+  #onLine(line: string): void {
+    show(this.name, line);
+    for (let i = this.#waiting.length - 1; i >= 0; i--) {
+      const { pattern, resolve } = this.#waiting[i]!;
+      if (!pattern.test(line)) continue;
+      this.#waiting.splice(i, 1);
+      resolve(line);
+    }
+  }
+}
+
+/** A TCP port that nobody listens on now. */
+export function freePort(): number {
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const { port } = listener.addr;
+  listener.close();
+  return port;
+}

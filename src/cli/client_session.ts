@@ -2,9 +2,10 @@
 import { type Clock, every, SECOND } from "../core/clock.ts";
 import type { Log } from "../core/log.ts";
 import { Random } from "../core/random.ts";
-import { type Address, connect, formatAddress } from "../wire/tcp.ts";
-import { Client } from "../client/client.ts";
+import { type Address, formatAddress } from "../wire/tcp.ts";
+import { connectClient } from "../client/connect.ts";
 import { noInputs, seededInputs } from "../client/inputs.ts";
+import type { ClockworkClient } from "../client/promises.ts";
 import type { ModelDir } from "../client/model_dir.ts";
 import { WorkloadRun } from "../client/workload_run.ts";
 import type { Plan } from "../client/workloads/workload.ts";
@@ -47,11 +48,11 @@ export async function runSession(
   say(`Connecting to clockwork @ ${formatAddress(options.address)}`);
   let lostBecause: string | null = null;
   let run: WorkloadRun | null = null;
-  const session = await openConnection(options, clock, stop, (reason) => {
+  const clockwork = await open(options, clock, stop, (reason) => {
     lostBecause = reason;
     run?.stop();
   });
-  if (session === null) return;
+  if (clockwork === null) return;
   say("Connection established");
   say(`Found ${modelDir.names.length} models in ${modelDir.path}`);
 
@@ -60,7 +61,7 @@ export async function runSession(
   const ended = Promise.withResolvers<string | null>();
   run = new WorkloadRun(
     {
-      client: session.client,
+      client: clockwork.callbacks,
       clock,
       inputs,
       random: random.fork(),
@@ -94,8 +95,7 @@ export async function runSession(
     if (options.json) options.print(summaryJson(summary));
     else for (const line of summaryLines(summary)) options.print(line);
   }
-  session.client.close();
-  await session.closed;
+  await clockwork.close();
   if (lostBecause !== null) throw new CliError(`the controller is gone: ${lostBecause}`);
   if (error !== null) throw new CliError(error);
   if (summary.requests > 0 && summary.succeeded === 0) {
@@ -103,44 +103,28 @@ export async function runSession(
   }
 }
 
-interface OpenConnection {
-  readonly client: Client;
-  /** Resolves when the connection has been closed by either side. */
-  readonly closed: Promise<void>;
-}
-
 /** Null when a signal came first. */
-async function openConnection(
+async function open(
   options: SessionOptions,
   clock: Clock,
   stop: StopSignals,
   onLost: (reason: string) => void,
-): Promise<OpenConnection | null> {
-  const { address, say } = options;
+): Promise<ClockworkClient | null> {
+  const { say } = options;
   let lastRetry: string | null = null;
   // The retries come twice a second; one line tells a person enough.
   const onRetry = (message: string) => {
     if (message !== lastRetry) say(`Clockwork initializing, retrying ${message}`);
     lastRetry = message;
   };
-  const closed = Promise.withResolvers<void>();
-  let client: Client | null = null;
-  const dial = () =>
-    connect(address, clock, { role: "client", peerRoles: ["controller"] }, (link) => {
-      const made = new Client(link, clock, { onRetry, onLost });
-      client = made;
-      return {
-        onMessage: (message) => made.onMessage(message),
-        onClose: (reason) => {
-          made.onClose(reason);
-          closed.resolve();
-        },
-      };
-    });
+  // A workload sends one buffer a model, however many requests wait: they cost no memory.
+  const clientOptions = { onRetry, onLost, maxQueuedBytes: Infinity };
   const giveUpNs = clock.now() + options.waitNs;
-  for (let tries = 0; client === null && !stop.requested; tries++) {
+  for (let tries = 0; !stop.requested; tries++) {
     try {
-      await Promise.race([dial(), answerLimit(options, clock), stop.stopped]);
+      const connected = connectClient(options.address, clock, clientOptions);
+      const client = await Promise.race([connected, answerLimit(options, clock), stop.stopped]);
+      if (client !== undefined) return client;
     } catch (error) {
       const { message } = error as Error;
       const leftNs = giveUpNs - clock.now();
@@ -149,7 +133,7 @@ async function openConnection(
       await Promise.race([sleep(clock, RECONNECT_NS), stop.stopped]);
     }
   }
-  return client === null ? null : { client, closed: closed.promise };
+  return null;
 }
 
 /** Rejects when a peer has had long enough to accept the connection and to say who it is. */

@@ -13,6 +13,7 @@ import type { Done, Failure, Result } from "./result.ts";
 
 /** Requests that may wait for their answers at a time, unless the options say otherwise. */
 export const DEFAULT_MAX_OUTSTANDING = 65_536;
+const DEFAULT_MAX_QUEUED_BYTES = 256 * 2 ** 20;
 const RETRY_NS = 500 * MS;
 /** Loading thousands of models takes minutes; a controller that never gets ready is broken. */
 const INITIALIZING_LIMIT_NS = 3600 * SECOND;
@@ -22,6 +23,8 @@ export interface ClientOptions {
   /** Tells the controller's logs whose requests these are; 0 by default. */
   readonly userId?: number;
   readonly maxOutstanding?: number;
+  /** No request is sent while this many bytes wait for the network; 256 MiB by default. */
+  readonly maxQueuedBytes?: number;
   /** Pause between two tries while the controller is initializing, in nanoseconds. */
   readonly retryNs?: number;
   /** Called for each such try with the controller's message. */
@@ -66,6 +69,7 @@ export class Client implements LinkHandler {
   readonly #options: ClientOptions;
   readonly #userId: number;
   readonly #maxOutstanding: number;
+  readonly #maxQueuedBytes: number;
   readonly #retryNs: number;
   readonly #pending = new Map<number, Pending>();
   /** Requests between two tries. */
@@ -73,6 +77,8 @@ export class Client implements LinkHandler {
   #nextId = 0;
   #closedBecause: string | null = null;
   #strayAnswers = 0;
+  #linkEnded = false;
+  #onLinkEnd: (() => void) | undefined;
 
   constructor(link: Link, clock: Clock, options: ClientOptions = {}) {
     this.#link = link;
@@ -80,6 +86,7 @@ export class Client implements LinkHandler {
     this.#options = options;
     this.#userId = options.userId ?? 0;
     this.#maxOutstanding = options.maxOutstanding ?? DEFAULT_MAX_OUTSTANDING;
+    this.#maxQueuedBytes = options.maxQueuedBytes ?? DEFAULT_MAX_QUEUED_BYTES;
     this.#retryNs = options.retryNs ?? RETRY_NS;
   }
 
@@ -181,8 +188,15 @@ export class Client implements LinkHandler {
     this.#ask("EvictRequest", header, "EvictResponse", () => undefined, done);
   }
 
-  /** Ends the connection. Requests that wait settle with an error that says so. */
-  close(): void {
+  /**
+   * Ends the connection. Requests that wait settle with an error that says so. `done` is called when
+   * the link has ended; what was queued has been sent then.
+   */
+  close(done?: () => void): void {
+    if (done !== undefined) {
+      if (this.#linkEnded) this.#clock.at(this.#clock.now(), done);
+      else this.#onLinkEnd = done;
+    }
     if (this.#closedBecause !== null) return;
     this.#settleAll("the client was closed");
     this.#link.close("client is done");
@@ -205,9 +219,13 @@ export class Client implements LinkHandler {
   }
 
   onClose(reason: string): void {
-    if (this.#closedBecause !== null) return;
-    this.#settleAll(`the connection to ${this.#link.peer} was lost: ${reason}`);
-    this.#options.onLost?.(reason);
+    this.#linkEnded = true;
+    if (this.#closedBecause === null) {
+      this.#settleAll(`the connection to ${this.#link.peer} was lost: ${reason}`);
+      this.#options.onLost?.(reason);
+    }
+    this.#onLinkEnd?.();
+    this.#onLinkEnd = undefined;
   }
 
   #onFailure(pending: Pending, message: AnyMessage): void {
@@ -266,6 +284,11 @@ export class Client implements LinkHandler {
         RequestStatus.error,
         done,
       );
+      return -1;
+    }
+    if (this.#link.queuedBytes > this.#maxQueuedBytes) {
+      const waiting = `${this.#link.queuedBytes} bytes are waiting to be sent already`;
+      this.#refuse(`${waiting}: requests come faster than the network`, RequestStatus.error, done);
       return -1;
     }
     // Ids repeat after 2^32 requests; one that has waited that long keeps its id.

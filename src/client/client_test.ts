@@ -173,12 +173,18 @@ Deno.test("a lost connection settles every request once, those between two tries
 });
 
 Deno.test("close settles what waits, and what the link says afterwards changes nothing", () => {
-  const { link, client } = setUp({ onLost: () => assert.fail("it was closed, not lost") });
+  const { link, clock, client } = setUp({ onLost: () => assert.fail("it was closed, not lost") });
   const { results, into } = collect<unknown>();
   client.infer(model, NO_INPUT, {}, into("a"));
+  let ended = 0;
   client.close();
-  client.close();
+  client.close(() => ended++);
+  assert.equal(ended, 0);
   client.onClose("closed");
+  assert.equal(ended, 1);
+  client.close(() => ended++);
+  clock.advance(0);
+  assert.equal(ended, 2);
   assert.equal(results.length, 1);
   assert.match((results[0]!.result as { message: string }).message, /client was closed/);
   assert.notEqual(link.closedBecause, null);
@@ -196,6 +202,19 @@ Deno.test("requests beyond the limit are refused, not queued, and not within the
   link.deliver("InferResponse", link.sent[0]!.id, { output_size: 0 });
   client.infer(model, NO_INPUT, {}, into("d"));
   assert.equal(link.sent.length, 3);
+});
+
+Deno.test("nothing is sent while too much waits for the network", () => {
+  const { link, clock, client } = setUp({ maxQueuedBytes: 1000 });
+  const { results, into } = collect<Uint8Array>();
+  link.queuedBytes = 1001;
+  client.infer(model, NO_INPUT, {}, into("a"));
+  clock.advance(0);
+  assert.equal(link.sent.length, 0);
+  assert.match((results[0]!.result as { message: string }).message, /1001 bytes are waiting/);
+  link.queuedBytes = 1000;
+  client.infer(model, NO_INPUT, {}, into("b"));
+  assert.equal(link.sent.length, 1);
 });
 
 Deno.test("an input of the wrong size is refused before it is sent", () => {
@@ -230,4 +249,8 @@ Deno.test("promises resolve to values and reject with the controller's status an
     assert.equal(error.status, RequestStatus.invalidRequest);
     return error instanceof RequestError;
   });
+  const closed = clockwork.close();
+  client.onClose("closed");
+  await closed;
+  await assert.rejects(clockwork.infer(model, null), /the client was closed/);
 });

@@ -1,3 +1,4 @@
+import { RequestStatus } from "../core/status.ts";
 import type { Client, InferOptions, Model } from "./client.ts";
 import { NO_INPUT } from "./client.ts";
 import { type Done, RequestError } from "./result.ts";
@@ -21,13 +22,16 @@ export class ClockworkClient {
 
   /** Loads copies of the model at `path`, as the workers see it; waits while the controller starts. */
   loadModel(path: string, copies = 1): Promise<readonly Model[]> {
-    return settled(`loading ${path}`, (done) => this.callbacks.loadModel(path, copies, done));
+    return this.#settled(
+      `loading ${path}`,
+      (done) => this.callbacks.loadModel(path, copies, done),
+    );
   }
 
   /** Runs one inference; `input` is null when the worker shall make one. Resolves to the output. */
   infer(model: Model, input: Uint8Array | null, options: InferOptions = {}): Promise<Uint8Array> {
     const pieces = input === null ? NO_INPUT : [input];
-    return settled(
+    return this.#settled(
       `inference on ${model.path}`,
       (done) => this.callbacks.infer(model, pieces, options, done),
     );
@@ -35,21 +39,29 @@ export class ClockworkClient {
 
   /** Takes the model's weights off the GPUs. */
   evict(model: Model): Promise<void> {
-    return settled(`evicting ${model.path}`, (done) => this.callbacks.evict(model, done));
+    return this.#settled(`evicting ${model.path}`, (done) => this.callbacks.evict(model, done));
   }
 
   /** Lists the loaded models, once the controller is initialized. */
   ls(): Promise<readonly Model[]> {
-    return settled("listing models", (done) => this.callbacks.ls(done));
+    return this.#settled("listing models", (done) => this.callbacks.ls(done));
   }
 
-  close(): void {
-    this.callbacks.close();
+  /** Rejects what waits for answers, and resolves when the connection has ended. */
+  close(): Promise<void> {
+    return new Promise((resolve) => this.callbacks.close(resolve));
   }
-}
 
-function settled<T>(what: string, ask: (done: Done<T>) => void): Promise<T> {
-  return new Promise((resolve, reject) =>
-    ask((result) => result.ok ? resolve(result.value) : reject(new RequestError(what, result)))
-  );
+  #settled<T>(what: string, ask: (done: Done<T>) => void): Promise<T> {
+    const message = this.callbacks.closedBecause;
+    if (message !== null) {
+      // Not by asking: the clock by which a refusal comes may have been closed with the client.
+      const status = RequestStatus.error;
+      const failure = { ok: false, from: "client", status, message, latencyNs: 0 } as const;
+      return Promise.reject(new RequestError(what, failure));
+    }
+    return new Promise((resolve, reject) =>
+      ask((result) => result.ok ? resolve(result.value) : reject(new RequestError(what, result)))
+    );
+  }
 }

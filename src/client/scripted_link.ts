@@ -10,7 +10,7 @@ export type Sent = AnyMessage & { readonly atNs: number };
 export class ScriptedLink implements Link {
   readonly peer = "controller:12346";
   readonly sync = new ClockSync();
-  readonly queuedBytes = 0;
+  queuedBytes = 0;
   readonly traffic = { sentBytes: 0, sentMessages: 0, receivedBytes: 0, receivedMessages: 0 };
   readonly clock = new VirtualClock();
   /** Everything sent, first to last. */

@@ -3,13 +3,12 @@
  * directly, on the CPU, without Clockwork.
  */
 import { readFileSync } from "node:fs";
-import { MS, SECOND } from "../../core/clock.ts";
+import { SECOND } from "../../core/clock.ts";
 import { Random } from "../../core/random.ts";
 import { SystemClock } from "../../core/system_clock.ts";
-import { Client } from "../../client/client.ts";
+import { connectClient } from "../../client/connect.ts";
 import { seededInput } from "../../client/inputs.ts";
-import { ClockworkClient } from "../../client/promises.ts";
-import { type Address, connect } from "../../wire/tcp.ts";
+import type { Address } from "../../wire/tcp.ts";
 import { loadOrt } from "../../worker/onnx/ort.ts";
 
 /** The demo's model: one input and one output, both float32. */
@@ -73,28 +72,14 @@ async function serve(
 ): Promise<readonly Uint8Array[]> {
   const clock = new SystemClock();
   try {
-    const greeted = Promise.withResolvers<ClockworkClient>();
-    const closed = Promise.withResolvers<void>();
-    await connect(controller, clock, { role: "client", peerRoles: ["controller"] }, (link) => {
-      const client = new Client(link, clock);
-      greeted.resolve(new ClockworkClient(client));
-      return {
-        onMessage: (message) => client.onMessage(message),
-        onClose: (reason) => {
-          client.onClose(reason);
-          closed.resolve();
-        },
-      };
-    });
-    const client = await greeted.promise;
+    const client = await connectClient(controller, clock);
     const [model] = await client.ls();
     if (model === undefined) throw new Error("the controller has no model loaded");
     // At once, so that batches form; with time to spare, so that none is refused.
     const outputs = await Promise.all(
-      inputs.map((input) => client.infer(model, input, { deadlineNs: 10 * SECOND + MS })),
+      inputs.map((input) => client.infer(model, input, { deadlineNs: 10 * SECOND })),
     );
-    client.close();
-    await closed.promise;
+    await client.close();
     return outputs;
   } finally {
     clock.close();

@@ -1,0 +1,128 @@
+/** What the real and the emulated worker have in common: configuration, listening, ending. */
+import { type Command, Option } from "commander";
+import { fileURLToPath } from "node:url";
+import type { Clock } from "../core/clock.ts";
+import { MS } from "../core/clock.ts";
+import { SystemClock } from "../core/system_clock.ts";
+import type { Backend } from "../worker/backend.ts";
+import { ConfigError, readWorkerConfig, type WorkerConfig } from "../worker/config.ts";
+import { WorkerServer } from "../worker/server.ts";
+import { formatAddress, listen, type Listener } from "../wire/tcp.ts";
+import { CliError, UsageError } from "./exit.ts";
+import { parseInteger } from "./parse.ts";
+import { StopSignals } from "./stop_signals.ts";
+
+/** The port on which workers listen unless told otherwise. */
+export const DEFAULT_WORKER_PORT = 12345;
+
+/** How long controllers that do not read may delay the end. */
+const CLOSE_TIMEOUT_NS = 1500 * MS;
+
+/** The options that both workers have. */
+export interface ServeOptions {
+  readonly config?: string;
+  readonly port: number;
+  readonly host: string;
+}
+
+/** What the user has configured. */
+export interface WorkerSetup {
+  readonly config: WorkerConfig;
+  /** Keys that a file of the user's own sets: these are decisions, where the rest are defaults. */
+  readonly chosen: ReadonlySet<keyof WorkerConfig>;
+}
+
+/** Adds the options that both workers have. */
+export function addServeOptions(command: Command): Command {
+  return command
+    .option("-c, --config <file>", "configuration, instead of config/default.cfg")
+    .addOption(
+      new Option("-p, --port <port>", "port to listen on for controllers")
+        .argParser(parseInteger(1, 65535)).default(DEFAULT_WORKER_PORT),
+    )
+    .option("--host <address>", "address to listen on", "0.0.0.0");
+}
+
+/** Told in the help of both workers. */
+export const ENVIRONMENT_HELP = `
+Environment:
+  CLOCKWORK_MODEL_DIR    directory in which models are found by name, one folder each
+  CLOCKWORK_CONFIG_FILE  configuration, unless -c names one`;
+
+/** Where relative model paths are looked up: by default, among the profiles that come with Clockwork. */
+export function modelDir(): string {
+  return Deno.env.get("CLOCKWORK_MODEL_DIR") ||
+    fileURLToPath(new URL("../../config/modelzoo", import.meta.url));
+}
+
+/**
+ * Runs a worker until the process is told to stop.
+ *
+ * @param openBackend makes what runs the models.
+ */
+export async function serveWorker(
+  options: ServeOptions,
+  openBackend: (clock: Clock, setup: WorkerSetup) => Backend | Promise<Backend>,
+): Promise<void> {
+  const log = console.log;
+  log("Starting Clockwork Worker");
+  const setup = readConfig(options.config, log);
+  const { config } = setup;
+  if (config.enable_task_telemetry || config.enable_action_telemetry) {
+    log("Note: workers do not write telemetry yet; the controller's logs have every action");
+  }
+  const clock = new SystemClock();
+  const stop = new StopSignals();
+  const backend = await Promise.race([openBackend(clock, setup), stop.stopped]);
+  // Opening a device cannot be interrupted otherwise.
+  if (backend === undefined) Deno.exit(0);
+  const server = new WorkerServer({ clock, backend, config, log });
+  const listener = listenFor(server, options, clock, log);
+  log(`IO service thread listening on ${formatAddress(listener.address)}`);
+  await stop.stopped;
+  listener.close();
+  server.close();
+  const deadlineNs = clock.now() + CLOSE_TIMEOUT_NS;
+  while (listener.connections > 0 && clock.now() < deadlineNs) await sleep(clock, 10 * MS);
+  clock.close();
+  Deno.exit(0);
+}
+
+function listenFor(
+  server: WorkerServer,
+  { host, port }: ServeOptions,
+  clock: Clock,
+  log: (line: string) => void,
+): Listener {
+  try {
+    return listen(
+      { hostname: host, port },
+      clock,
+      {
+        role: "worker",
+        peerRoles: ["controller"],
+        onRefused: (peer, reason) => log(`Refused a connection from ${peer}: ${reason}`),
+      },
+      server.accept,
+    );
+  } catch (error) {
+    throw new CliError((error as Error).message);
+  }
+}
+
+function readConfig(option: string | undefined, log: (line: string) => void): WorkerSetup {
+  const custom = option ?? (Deno.env.get("CLOCKWORK_CONFIG_FILE") || undefined);
+  const path = custom ?? fileURLToPath(new URL("../../config/default.cfg", import.meta.url));
+  log(`Loading Clockwork worker ${custom === undefined ? "default " : ""}config from ${path}`);
+  try {
+    const { config, given } = readWorkerConfig(path);
+    return { config, chosen: custom === undefined ? new Set() : given };
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    throw new UsageError(error.message);
+  }
+}
+
+function sleep(clock: Clock, durationNs: number): Promise<void> {
+  return new Promise((resolve) => clock.at(clock.now() + durationNs, resolve));
+}

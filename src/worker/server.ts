@@ -1,0 +1,99 @@
+/**
+ * The worker as its controllers see it. It serves any number of them at once, each with its own
+ * results; models and weights outlive them all.
+ */
+import { type Clock, every, SECOND, type Timer } from "../core/clock.ts";
+import type { Log } from "../core/log.ts";
+import type { Link, LinkHandler } from "../wire/link.ts";
+import { Activity, ErrorDigest } from "./activity.ts";
+import type { Backend } from "./backend.ts";
+import type { WorkerConfig } from "./config.ts";
+import { Session, type SessionContext } from "./session.ts";
+import { WorkerNode } from "./worker_node.ts";
+
+export interface WorkerServerOptions {
+  readonly clock: Clock;
+  /** Closed with the server. */
+  readonly backend: Backend;
+  readonly config: WorkerConfig;
+  /** Takes the lines for people. */
+  readonly log: Log;
+}
+
+/** Time between two lines of counts. */
+const REPORT_PERIOD_NS = 10 * SECOND;
+/** Different errors that are printed in one such period. */
+const ERRORS_PRINTED = 5;
+
+export class WorkerServer {
+  readonly node: WorkerNode;
+  readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #activity = new Activity();
+  readonly #errors = new ErrorDigest(ERRORS_PRINTED);
+  readonly #context: SessionContext;
+  /** In the order in which they came. */
+  readonly #sessions = new Set<Session>();
+  #report: Timer | null = null;
+  #closed = false;
+
+  constructor({ clock, backend, config, log }: WorkerServerOptions) {
+    this.#clock = clock;
+    this.#log = log;
+    this.node = new WorkerNode({ clock, backend, config, onNote: (note) => log(`Note: ${note}`) });
+    this.#context = {
+      clock,
+      node: this.node,
+      log,
+      activity: this.#activity,
+      errors: this.#errors,
+      onClosed: (session, reason) => this.#forget(session, reason),
+    };
+  }
+
+  /** Serves a controller; to be handed to what makes links. */
+  readonly accept = (link: Link): LinkHandler => {
+    const session = new Session(link, this.#context);
+    this.#sessions.add(session);
+    if (this.#closed) link.close("the worker is shutting down");
+    else this.#report ??= every(this.#clock, REPORT_PERIOD_NS, () => this.#printReport());
+    return session;
+  };
+
+  /** Controllers that are connected. */
+  get controllers(): number {
+    return this.#sessions.size;
+  }
+
+  /** Actions that have arrived and not ended. */
+  get pending(): number {
+    return this.#activity.pending;
+  }
+
+  /** Fails what has not ended with status 3, lets the controllers know, and closes the backend. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#report?.cancel();
+    this.node.close();
+    for (const { link } of this.#sessions) link.close("the worker is shutting down");
+  }
+
+  #forget(session: Session, reason: string): void {
+    this.#sessions.delete(session);
+    if (this.#closed) return;
+    this.#log(`Controller ${session.link.peer} is gone: ${reason}`);
+    if (this.#sessions.size > 0) return;
+    this.#report?.cancel();
+    this.#report = null;
+  }
+
+  /** With several controllers, the network is the one to the controller that came last. */
+  #printReport(): void {
+    let latest: Session | undefined;
+    for (const session of this.#sessions) latest = session;
+    if (latest === undefined) return;
+    this.#log(this.#activity.takeLine(latest.link.sync));
+    this.#errors.nextPeriod();
+  }
+}

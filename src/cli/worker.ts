@@ -52,9 +52,9 @@ async function openBackend(
       onLost: (message) => console.error(`GPU lost: ${message}; restart this worker`),
     });
     for (const reason of backend.passedOver) console.log(`Passed over ${reason}`);
-    const { name, kind } = backend.device;
+    const { name } = backend.device;
     const cache = Math.min(config.weights_cache_size, backend.gpus[0]!.weightsCacheBytes);
-    console.log(`GPU-0 is ${name} (${kind}), with ${describeBytes(cache)} for weights`);
+    console.log(`GPU-0 is ${name}, with ${describeBytes(cache)} for weights`);
     return backend;
   } catch (error) {
     if (!(error instanceof NoDeviceError)) throw error;

@@ -9,6 +9,7 @@
 import { SystemClock } from "../src/core/system_clock.ts";
 import { encodeFrame } from "../src/wire/frame.ts";
 import type { Link } from "../src/wire/link.ts";
+import { payloads } from "../src/wire/payload_pool.ts";
 import { connect, listen } from "../src/wire/tcp.ts";
 
 /** A 224 × 224 × 3 image of float32, as ResNet takes it. */
@@ -33,7 +34,8 @@ async function serve(): Promise<void> {
     (link) => ({
       onMessage({ id, payload }) {
         const pieces = payload.length === 0 ? [] : [payload];
-        link.send("InferResponse", id, { output_size: payload.length }, pieces);
+        const done = () => payloads.release(payload);
+        link.send("InferResponse", id, { output_size: payload.length }, pieces, done);
       },
       onClose() {},
     }),
@@ -179,7 +181,13 @@ class LinkPinger {
       { role: "client", peerRoles: ["controller"] },
       (link) => {
         const made = pinger = new LinkPinger(link);
-        return { onMessage: () => made.#onAnswer(), onClose: () => {} };
+        return {
+          onMessage({ payload }) {
+            payloads.release(payload);
+            made.#onAnswer();
+          },
+          onClose() {},
+        };
       },
     );
     return pinger!;

@@ -1,14 +1,9 @@
-import type { Clock } from "../core/clock.ts";
+import { type Clock, MS, SECOND, type Timer } from "../core/clock.ts";
 import { ClockSync } from "./clock_sync.ts";
-import {
-  DEFAULT_FRAME_LIMITS,
-  encodeFrame,
-  type FrameLimits,
-  FrameParser,
-  ProtocolError,
-} from "./frame.ts";
+import { DEFAULT_FRAME_LIMITS, type FrameLimits, FrameParser, ProtocolError } from "./frame.ts";
 import type { Accept, Link, LinkHandler, Traffic } from "./link.ts";
-import { type Header, type Kind, PROTOCOL_VERSION } from "./messages.ts";
+import { type Header, type Kind, KIND_NUMBERS, PROTOCOL_VERSION } from "./messages.ts";
+import { SendQueue } from "./send_queue.ts";
 
 /** What a connection needs of the network: TCP has it, and so has a pair of pipes in a test. */
 export interface ByteStream {
@@ -16,6 +11,9 @@ export interface ByteStream {
   read(into: Uint8Array): Promise<number | null>;
   /** Writes some of the bytes; resolves to how many. */
   write(bytes: Uint8Array): Promise<number>;
+  /** Tells the peer that nothing more will be written; reading goes on. */
+  closeWrite(): Promise<void>;
+  /** Ends both directions; reads and writes under way fail or end. May be called more than once. */
   close(): void;
 }
 
@@ -30,19 +28,32 @@ export interface ConnectionOptions {
   readonly limits?: FrameLimits;
   /** A peer that lets more than this wait to be read is disconnected. */
   readonly maxQueuedBytes?: number;
-  /** How often to send a Ping when the clocks' estimates would go stale; 0 for never. */
+  /** How often to send a Ping, so that neither clock estimates nor the peer's trust go stale. */
   readonly pingPeriodNs?: number;
   /** A peer that sends nothing at all, not even pings, for this long is given up. */
   readonly silenceNs?: number;
+  /** A peer that has not said Hello this long after `start` is given up. */
+  readonly helloNs?: number;
+  /** Told when our own handler, or an `onSent`, threw. By default the error is printed. */
+  readonly onFault?: (error: unknown) => void;
 }
 
 const DEFAULT_MAX_QUEUED_BYTES = 512 * 2 ** 20;
-const DEFAULT_PING_PERIOD_NS = 250_000_000;
-const DEFAULT_SILENCE_NS = 30_000_000_000;
-/** Frames up to this size are gathered into one write. */
-const GATHER_BYTES = 32 * 1024;
+const DEFAULT_PING_PERIOD_NS = 250 * MS;
+const DEFAULT_SILENCE_NS = 30 * SECOND;
+const DEFAULT_HELLO_NS = 10 * SECOND;
+/** After `close`, the link ends when the peer has taken nothing for this long, or in any case … */
+const CLOSE_STALL_NS = 1 * SECOND;
+/** … this long after it. */
+const CLOSE_LIMIT_NS = 20 * SECOND;
 
-/** A link over a stream of bytes. */
+/**
+ * A link over a stream of bytes.
+ *
+ * Its life: `start` says Hello; the peer's Hello makes it a link; `close`, an error or the peer ends it.
+ * After `close` it still writes what is queued and a Goodbye, then waits for the peer to hang up, as
+ * closing a socket on unread data would take the Goodbye back from the peer.
+ */
 export class Connection implements Link {
   readonly sync = new ClockSync();
   readonly traffic: Traffic = {
@@ -62,23 +73,22 @@ export class Connection implements Link {
   readonly #maxQueuedBytes: number;
   #handler: LinkHandler | undefined;
 
-  /** Pieces waiting to be written, and what to call once a piece has been. */
-  #pieces: Uint8Array[] = [];
-  #onSent: ((() => void) | undefined)[] = [];
-  #queuedBytes = 0;
+  readonly #queue = new SendQueue();
   #writing = false;
   #flushScheduled = false;
-  readonly #gather = new Uint8Array(GATHER_BYTES);
 
   /** Why the link is closing or closed; undefined while it is open. */
   #closeReason: string | undefined;
   #ended = false;
-  #lastReceivedNs: number;
-  #pingTimer: { cancel(): void } | undefined;
+  /** Pings sent since the peer last sent anything. */
+  #unansweredPings = 0;
+  #pingTimer: Timer | undefined;
+  /** Until the peer has said Hello: gives it up. While closing: ends the link. */
+  #patience: Timer | undefined;
 
   /**
    * `accept` is asked for a handler once the peer has said that it is one we talk to; `onRefused` is
-   * told when the link ends before that. Exactly one of them is called.
+   * told when the link ends before it has a handler.
    */
   constructor(
     stream: ByteStream,
@@ -93,8 +103,8 @@ export class Connection implements Link {
     this.#accept = accept;
     this.#onRefused = onRefused;
     this.#parser = new FrameParser(options.limits ?? DEFAULT_FRAME_LIMITS);
+    this.#parser.refusal = refuseBeforeHello;
     this.#maxQueuedBytes = options.maxQueuedBytes ?? DEFAULT_MAX_QUEUED_BYTES;
-    this.#lastReceivedNs = clock.now();
     this.peer = options.address;
   }
 
@@ -102,141 +112,170 @@ export class Connection implements Link {
   start(): void {
     this.send("Hello", 0, { version: PROTOCOL_VERSION, role: this.#options.role });
     this.#schedulePing();
+    const helloNs = this.#options.helloNs ?? DEFAULT_HELLO_NS;
+    this.#patience = this.#clock.at(
+      this.#clock.now() + helloNs,
+      () => this.close(`no Hello within ${helloNs / SECOND} s`),
+    );
+    this.#readLoop();
+  }
+
+  /** Instead of `start`: tells the peer why it cannot be served, and closes. */
+  refuse(reason: string): void {
+    this.close(reason);
     this.#readLoop();
   }
 
   get queuedBytes(): number {
-    return this.#queuedBytes;
+    return this.#queue.bytes;
   }
 
   send<K extends Kind>(
     kind: K,
     id: number,
     header: Header<K>,
-    payload: readonly Uint8Array[] = [],
+    payload: readonly Uint8Array[] = NO_PAYLOAD,
     onSent?: () => void,
   ): void {
     if (this.#closeReason !== undefined) return;
-    let payloadBytes = 0;
-    for (let i = 0; i < payload.length; i++) payloadBytes += payload[i]!.length;
-    const nowNs = this.#clock.now();
-    const head = encodeFrame(kind, id, header, payloadBytes, nowNs, this.sync.deltaNs);
-    const frameBytes = head.length + payloadBytes;
-    if (this.#queuedBytes + frameBytes > this.#maxQueuedBytes) {
-      this.#end(`the peer does not read: ${this.#queuedBytes} bytes are waiting to be sent`);
-      return;
-    }
-    this.#push(head);
-    for (let i = 0; i < payload.length; i++) if (payload[i]!.length > 0) this.#push(payload[i]!);
-    this.#onSent[this.#onSent.length - 1] = onSent;
-    this.#queuedBytes += frameBytes;
-    this.traffic.sentBytes += frameBytes;
-    this.traffic.sentMessages++;
-    if (!this.#writing && !this.#flushScheduled) {
-      this.#flushScheduled = true;
-      queueMicrotask(() => this.#flush());
+    this.#send(kind, id, header, payload, onSent);
+    if (this.#queue.bytes > this.#maxQueuedBytes) {
+      this.#end(`the peer does not read: ${this.#queue.bytes} bytes are waiting to be sent`);
     }
   }
 
   close(reason: string): void {
+    this.#close(reason, reason);
+  }
+
+  /** Closes for one reason, and tells the peer perhaps another. */
+  #close(reason: string, toldPeer: string): void {
     if (this.#closeReason !== undefined) return;
-    this.send("Goodbye", 0, { message: reason.slice(0, 4096) }, [], () => this.#end(reason));
-    this.#closeReason ??= reason;
-    // A peer that reads nothing must not keep the link open.
-    this.#clock.at(this.#clock.now() + 1_000_000_000, () => this.#end(reason));
+    this.#closeReason = reason;
+    this.#send("Goodbye", 0, { message: toldPeer.slice(0, 4096) }, NO_PAYLOAD, () => {
+      this.#stream.closeWrite().catch((error) => this.#end(`write failed: ${messageOf(error)}`));
+    });
+    this.#patience?.cancel();
+    this.#endWhenStalled(this.#clock.now() + CLOSE_LIMIT_NS);
   }
 
-  #push(bytes: Uint8Array): void {
-    this.#pieces.push(bytes);
-    this.#onSent.push(undefined);
+  /** A peer that reads nothing must not keep a closed link open, nor one that reads too slowly. */
+  #endWhenStalled(limitNs: number): void {
+    const sentBefore = this.#queue.sentTotal;
+    const dueNs = Math.min(this.#clock.now() + CLOSE_STALL_NS, limitNs);
+    this.#patience = this.#clock.at(dueNs, () => {
+      const moving = this.#queue.sentTotal > sentBefore && this.#clock.now() < limitNs;
+      if (moving) this.#endWhenStalled(limitNs);
+      else this.#end("closed");
+    });
   }
 
-  /** Writes all that is queued; what is queued meanwhile goes out with the next round. */
+  #send(
+    kind: Kind,
+    id: number,
+    header: object,
+    payload: readonly Uint8Array[],
+    onSent: (() => void) | undefined,
+  ): void {
+    let payloadBytes = 0;
+    for (let i = 0; i < payload.length; i++) payloadBytes += payload[i]!.length;
+    const nowNs = this.#clock.now();
+    this.traffic.sentBytes += this.#queue.push(
+      kind,
+      id,
+      header,
+      payload,
+      payloadBytes,
+      nowNs,
+      this.sync.deltaNs,
+      onSent,
+    );
+    this.traffic.sentMessages++;
+    if (!this.#writing && !this.#flushScheduled) {
+      this.#flushScheduled = true;
+      queueMicrotask(this.#flushScheduledNow);
+    }
+  }
+
+  readonly #flushScheduledNow = (): void => {
+    if (this.#flushScheduled) this.#flush();
+  };
+
+  /** Writes all that is queued, including what is queued meanwhile. */
   async #flush(): Promise<void> {
     this.#flushScheduled = false;
-    if (this.#writing) return;
     this.#writing = true;
     try {
-      while (this.#pieces.length > 0 && !this.#ended) {
-        const pieces = this.#pieces;
-        const onSent = this.#onSent;
-        this.#pieces = [];
-        this.#onSent = [];
-        for (let i = 0; i < pieces.length;) {
-          // Neighbouring small pieces leave in one write.
-          let end = i;
-          let gathered = 0;
-          while (end < pieces.length && gathered + pieces[end]!.length <= GATHER_BYTES) {
-            gathered += pieces[end]!.length;
-            end++;
-          }
-          let bytes = pieces[i]!;
-          if (end > i + 1) {
-            let offset = 0;
-            for (let k = i; k < end; k++) {
-              this.#gather.set(pieces[k]!, offset);
-              offset += pieces[k]!.length;
-            }
-            bytes = this.#gather.subarray(0, offset);
-          } else {
-            end = i + 1;
-          }
-          await this.#writeAll(bytes);
-          this.#queuedBytes -= bytes.length;
-          for (; i < end; i++) onSent[i]?.();
-        }
+      for (let piece = this.#queue.next(); piece !== null; piece = this.#queue.next()) {
+        const n = await this.#stream.write(piece);
+        if (this.#ended) return;
+        const told = this.#queue.sent(n);
+        for (let i = 0; i < told.length && !this.#ended; i++) this.#call(told[i]!);
       }
     } catch (error) {
-      this.#end(`write failed: ${(error as Error).message}`);
+      this.#end(`write failed: ${messageOf(error)}`);
     } finally {
       this.#writing = false;
     }
   }
 
-  async #writeAll(bytes: Uint8Array): Promise<void> {
-    let written = await this.#stream.write(bytes);
-    while (written < bytes.length) written += await this.#stream.write(bytes.subarray(written));
-  }
-
   async #readLoop(): Promise<void> {
+    const parser = this.#parser;
     try {
-      while (!this.#ended) {
-        const n = await this.#stream.read(this.#parser.target());
+      while (this.#closeReason === undefined) {
+        const n = await this.#stream.read(parser.target());
         if (this.#ended) return;
         if (n === null) {
-          const how = this.#parser.idle
-            ? "closed by the peer"
-            : "closed by the peer within a frame";
-          this.#end(how);
+          this.#end(parser.idle ? "closed by the peer" : "closed by the peer within a message");
           return;
         }
-        const nowNs = this.#clock.now();
-        this.#lastReceivedNs = nowNs;
+        this.#unansweredPings = 0;
         this.traffic.receivedBytes += n;
-        const frames = this.#parser.advance(n);
-        for (let i = 0; i < frames.length && !this.#ended; i++) {
-          const { message, sentNs, peerDeltaNs } = frames[i]!;
-          this.traffic.receivedMessages++;
-          this.sync.observe(sentNs, nowNs, peerDeltaNs);
-          if (message.kind === "Ping") continue;
-          if (message.kind === "Goodbye") {
+        parser.advance(n);
+        this.#deliver();
+        // What the handler sent goes out before the next read is asked for.
+        if (this.#flushScheduled) this.#flush();
+      }
+      await this.#discard();
+    } catch (error) {
+      this.#end(`read failed: ${messageOf(error)}`);
+    }
+  }
+
+  /** While closing, nobody is interested in what still comes, except in its end. */
+  async #discard(): Promise<void> {
+    const bytes = new Uint8Array(16 * 1024);
+    while (!this.#ended) {
+      if (await this.#stream.read(bytes) === null) this.#end("closed");
+    }
+  }
+
+  /** Hands on the messages that have come. */
+  #deliver(): void {
+    const nowNs = this.#clock.now();
+    try {
+      while (this.#closeReason === undefined) {
+        const frame = this.#parser.next();
+        if (frame === null) return;
+        const { message } = frame;
+        this.traffic.receivedMessages++;
+        this.sync.observe(frame.sentNs, nowNs, frame.peerDeltaNs);
+        switch (message.kind) {
+          case "Ping":
+            break;
+          case "Goodbye":
             this.#end(`the peer closed: ${message.header.message}`);
-            return;
-          }
-          if (this.#handler !== undefined) {
-            // Once closing, what still comes has nobody to go to.
-            if (this.#closeReason === undefined) this.#handler.onMessage(message);
-          } else if (message.kind === "Hello") {
+            break;
+          case "Hello":
             this.#greet(message.header);
-          } else {
-            throw new ProtocolError(`${message.kind} before Hello`);
-          }
+            break;
+          default:
+            this.#call(() => this.#handler!.onMessage(message));
         }
       }
     } catch (error) {
-      if (this.#ended) return;
       if (error instanceof ProtocolError) this.close(`protocol error: ${error.message}`);
-      else this.#end(`read failed: ${(error as Error).message}`);
+      else throw error;
     }
   }
 
@@ -247,26 +286,48 @@ export class Connection implements Link {
         `protocol version ${version} met version ${PROTOCOL_VERSION}: run the same Clockwork on both`,
       );
     }
-    if (!peerRoles.includes(role as Role)) {
+    const peerRole = peerRoles.find((allowed) => allowed === role);
+    if (peerRole === undefined) {
       throw new ProtocolError(
-        `this is a ${ours}, which talks to a ${peerRoles.join(" or ")}, not to a ${
-          role.slice(0, 32)
-        }`,
+        `this is a ${ours}, which talks to a ${peerRoles.join(" or ")}, not to a ${role}`,
       );
     }
-    this.#handler = this.#accept(this);
+    this.#patience?.cancel();
+    this.#parser.refusal = (kind) => refuseKind(kind, peerRole, ours);
+    this.#call(() => this.#handler = this.#accept(this));
+  }
+
+  /**
+   * Calls our own side's code. An error in it is not the peer's fault, and must not stop the whole
+   * process, which serves others: this link closes, its owner is told, and the error is reported.
+   */
+  #call(fn: () => void): void {
+    try {
+      fn();
+    } catch (error) {
+      this.#report(error);
+      this.#close(`internal error: ${messageOf(error)}`, "internal error");
+    }
+  }
+
+  #report(error: unknown): void {
+    const { onFault } = this.#options;
+    if (onFault !== undefined) onFault(error);
+    else console.error(`error while serving ${this.peer}:`, error);
   }
 
   #schedulePing(): void {
     const periodNs = this.#options.pingPeriodNs ?? DEFAULT_PING_PERIOD_NS;
-    if (periodNs === 0) return;
+    const silenceNs = this.#options.silenceNs ?? DEFAULT_SILENCE_NS;
+    // Counted in pings: after a stall of our own, what the peer sent meanwhile has yet to be read.
+    const silentPings = Math.max(1, Math.ceil(silenceNs / periodNs));
     this.#pingTimer = this.#clock.at(this.#clock.now() + periodNs, () => {
       if (this.#closeReason !== undefined) return;
-      const silenceNs = this.#options.silenceNs ?? DEFAULT_SILENCE_NS;
-      if (this.#clock.now() - this.#lastReceivedNs > silenceNs) {
-        this.#end(`the peer has been silent for ${silenceNs / 1e9} s`);
+      if (this.#unansweredPings >= silentPings) {
+        this.#end(`the peer has been silent for ${silenceNs / SECOND} s`);
         return;
       }
+      this.#unansweredPings++;
       this.send("Ping", 0, {});
       this.#schedulePing();
     });
@@ -277,14 +338,44 @@ export class Connection implements Link {
     this.#ended = true;
     this.#closeReason ??= reason;
     this.#pingTimer?.cancel();
-    this.#pieces = [];
-    this.#onSent = [];
-    this.#queuedBytes = 0;
+    this.#patience?.cancel();
+    this.#queue.clear();
     this.#stream.close();
-    const told = this.#closeReason;
+    // The peer may have written part of it: nothing that moves a terminal's cursor or fakes a line.
+    const told = this.#closeReason.replaceAll(/\p{Cc}/gu, "?");
     queueMicrotask(() => {
-      if (this.#handler !== undefined) this.#handler.onClose(told);
-      else this.#onRefused(told);
+      try {
+        if (this.#handler !== undefined) this.#handler.onClose(told);
+        else this.#onRefused(told);
+      } catch (error) {
+        this.#report(error);
+      }
     });
   }
+}
+
+const NO_PAYLOAD: readonly Uint8Array[] = [];
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+function refuseBeforeHello(kind: Kind): string | undefined {
+  return kind === "Hello" || kind === "Goodbye" ? undefined : `${kind} before Hello`;
+}
+
+/** The numbers of the kinds that one role may send to another: [first, last]. */
+const KINDS_BETWEEN: Readonly<Record<string, readonly [number, number]>> = {
+  "controller to worker": [16, 31],
+  "worker to controller": [32, 47],
+  "client to controller": [64, 79],
+  "controller to client": [80, 95],
+};
+
+/** Refuses what no peer of that role has to say to us. */
+function refuseKind(kind: Kind, from: Role, to: Role): string | undefined {
+  if (kind === "Ping" || kind === "Goodbye") return undefined;
+  const number = KIND_NUMBERS[kind];
+  const [first, last] = KINDS_BETWEEN[`${from} to ${to}`] ?? [0, -1];
+  return number >= first && number <= last ? undefined : `${kind} from a ${from}`;
 }

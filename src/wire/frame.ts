@@ -17,6 +17,8 @@
  */
 import { Packr } from "msgpackr";
 import { type AnyMessage, checkHeader, type Kind, KIND_NUMBERS, kindOf } from "./messages.ts";
+import { MsgpackError, MsgpackReader } from "./msgpack_reader.ts";
+import { payloads } from "./payload_pool.ts";
 import { HeaderError } from "./schema.ts";
 
 export const PREFIX_BYTES = 40;
@@ -47,8 +49,14 @@ export interface Frame {
   readonly peerDeltaNs: number;
 }
 
-// Plain maps, so that any msgpack library can talk to us; integers beyond 2^53 are refused below.
-const packr = new Packr({ useRecords: false, int64AsType: "number", largeBigIntToFloat: true });
+/** Says why a peer may not send a message of this kind now; undefined: it may. */
+export type Refusal = (kind: Kind) => string | undefined;
+
+// Plain maps, so that any msgpack library can talk to us.
+const packr = new Packr({ useRecords: false });
+
+/** Kinds below this number are the connection's own, and carry no payload. */
+const FIRST_PAYLOAD_KIND = 16;
 
 /** Encodes everything but the payload, whose length is given. */
 export function encodeFrame(
@@ -62,16 +70,36 @@ export function encodeFrame(
   const body = packr.pack(header);
   const bytes = new Uint8Array(PREFIX_BYTES + body.length);
   const view = new DataView(bytes.buffer);
-  view.setUint16(0, MAGIC);
-  view.setUint8(2, FORMAT);
-  view.setUint8(3, KIND_NUMBERS[kind]);
-  view.setUint32(4, body.length);
-  view.setUint32(8, payloadBytes);
-  view.setFloat64(16, id);
-  view.setFloat64(24, sentNs);
-  view.setFloat64(32, deltaNs);
+  writePrefix(view, 0, kind, id, body.length, payloadBytes, sentNs, deltaNs);
   bytes.set(body, PREFIX_BYTES);
   return bytes;
+}
+
+/** Encodes a header as msgpack. The result is valid until the next call. */
+export function packHeader(header: object): Uint8Array {
+  return packr.pack(header);
+}
+
+/** Writes a frame's first {@link PREFIX_BYTES} bytes at `offset`. */
+export function writePrefix(
+  view: DataView,
+  offset: number,
+  kind: Kind,
+  id: number,
+  headerBytes: number,
+  payloadBytes: number,
+  sentNs: number,
+  deltaNs: number,
+): void {
+  view.setUint16(offset, MAGIC);
+  view.setUint8(offset + 2, FORMAT);
+  view.setUint8(offset + 3, KIND_NUMBERS[kind]);
+  view.setUint32(offset + 4, headerBytes);
+  view.setUint32(offset + 8, payloadBytes);
+  view.setUint32(offset + 12, 0);
+  view.setFloat64(offset + 16, id);
+  view.setFloat64(offset + 24, sentNs);
+  view.setFloat64(offset + 32, deltaNs);
 }
 
 /** Bytes that are gathered before a frame's header is whole; small frames pass through here. */
@@ -81,13 +109,18 @@ const STAGING_BYTES = 64 * 1024;
  * Turns a stream of bytes into frames.
  *
  * A synchronous state machine: ask `target()` where the next bytes go, put some there, tell
- * `advance(n)`, and take the frames it returns. Large payloads are read right into the buffer that
- * the handler of the message gets. After a ProtocolError the parser is of no further use.
+ * `advance(n)`, and take frames from `next()` until it has none. Large payloads are read right into
+ * the array that the handler of the message gets. After a ProtocolError the parser is of no further
+ * use.
  */
 export class FrameParser {
   readonly #limits: FrameLimits;
+  readonly #reader = new MsgpackReader();
+  /** Asked before anything is allocated for a frame; may be changed between frames. */
+  refusal: Refusal | undefined;
   /** Received and not yet parsed bytes are staging[start, end). */
   #staging = new Uint8Array(STAGING_BYTES);
+  #view = new DataView(this.#staging.buffer);
   #start = 0;
   #end = 0;
   /** A frame whose header is parsed and whose payload is still coming. */
@@ -98,43 +131,44 @@ export class FrameParser {
     this.#limits = limits;
   }
 
-  /** Where to put the next bytes; never empty. Valid until `advance`. */
+  /** Where to put the next bytes, once `next` has returned null; never empty. */
   target(): Uint8Array {
     if (this.#partial !== null) return this.#partial.message.payload.subarray(this.#filled);
     return this.#staging.subarray(this.#end);
   }
 
-  /** Takes note of `n` bytes put into `target()`; returns the frames they complete, in order. */
-  advance(n: number): readonly Frame[] {
-    const frames: Frame[] = [];
-    if (this.#partial !== null) {
-      this.#filled += n;
-      if (this.#filled < this.#partial.message.payload.length) return frames;
-      frames.push(this.#partial);
-      this.#partial = null;
-      return frames;
-    }
-    this.#end += n;
-    while (this.#partial === null) {
-      const frame = this.#parse();
-      if (frame === null) break;
-      frames.push(frame);
-    }
-    this.#makeRoom();
-    return frames;
+  /** Takes note of `n` bytes put into `target()`. */
+  advance(n: number): void {
+    if (this.#partial !== null) this.#filled += n;
+    else this.#end += n;
   }
 
-  /** As `target` and `advance`, for bytes that are already somewhere. */
-  feed(bytes: Uint8Array): Frame[] {
-    const frames: Frame[] = [];
+  /**
+   * Returns the next whole frame, or null when that needs more bytes.
+   * @throws {ProtocolError}
+   */
+  next(): Frame | null {
+    if (this.#partial === null) {
+      const frame = this.#parse();
+      if (frame === null) this.#makeRoom();
+      return frame;
+    }
+    const frame = this.#partial;
+    if (this.#filled < frame.message.payload.length) return null;
+    this.#partial = null;
+    return frame;
+  }
+
+  /** As `target`, `advance` and `next`, for bytes that are already somewhere. */
+  *feed(bytes: Uint8Array): Generator<Frame> {
     for (let offset = 0; offset < bytes.length;) {
       const target = this.target();
       const n = Math.min(target.length, bytes.length - offset);
       target.set(bytes.subarray(offset, offset + n));
       offset += n;
-      frames.push(...this.advance(n));
+      this.advance(n);
+      for (let frame = this.next(); frame !== null; frame = this.next()) yield frame;
     }
-    return frames;
   }
 
   /** Whether the stream may end here: no frame has begun. */
@@ -146,17 +180,22 @@ export class FrameParser {
   #parse(): Frame | null {
     const available = this.#end - this.#start;
     if (available < PREFIX_BYTES) return null;
-    const view = new DataView(this.#staging.buffer, this.#start, PREFIX_BYTES);
-    if (view.getUint16(0) !== MAGIC || view.getUint8(2) !== FORMAT) {
+    const view = this.#view;
+    const start = this.#start;
+    if (view.getUint16(start) !== MAGIC || view.getUint8(start + 2) !== FORMAT) {
       throw new ProtocolError(
         "not a Clockwork frame: is the peer a Clockwork node of the same version, on the right port?",
       );
     }
-    const kind = kindOf(view.getUint8(3));
-    if (kind === undefined) throw new ProtocolError(`unknown message kind ${view.getUint8(3)}`);
-    const headerBytes = view.getUint32(4);
-    const payloadBytes = view.getUint32(8);
-    const { maxHeaderBytes, maxPayloadBytes } = this.#limits;
+    const number = view.getUint8(start + 3);
+    const kind = kindOf(number);
+    if (kind === undefined) throw new ProtocolError(`unknown message kind ${number}`);
+    const refused = this.refusal?.(kind);
+    if (refused !== undefined) throw new ProtocolError(refused);
+    const headerBytes = view.getUint32(start + 4);
+    const payloadBytes = view.getUint32(start + 8);
+    const maxHeaderBytes = Math.min(this.#limits.maxHeaderBytes, maxHeaderBytesOf(kind));
+    const maxPayloadBytes = number < FIRST_PAYLOAD_KIND ? 0 : this.#limits.maxPayloadBytes;
     if (headerBytes > maxHeaderBytes) {
       throw new ProtocolError(`${kind}: header of ${headerBytes} bytes, limit ${maxHeaderBytes}`);
     }
@@ -165,32 +204,43 @@ export class FrameParser {
         `${kind}: payload of ${payloadBytes} bytes, limit ${maxPayloadBytes}`,
       );
     }
-    const id = view.getFloat64(16);
-    const sentNs = view.getFloat64(24);
+    const id = view.getFloat64(start + 16);
+    const sentNs = view.getFloat64(start + 24);
+    const peerDeltaNs = view.getFloat64(start + 32);
     if (!Number.isSafeInteger(id) || id < 0) throw new ProtocolError(`${kind}: invalid id ${id}`);
-    if (!(Math.abs(sentNs) <= Number.MAX_SAFE_INTEGER)) {
-      throw new ProtocolError(`${kind}: invalid send time ${sentNs}`);
+    if (!isTime(sentNs)) throw new ProtocolError(`${kind}: invalid send time ${sentNs}`);
+    if (!isTime(peerDeltaNs) && !Number.isNaN(peerDeltaNs)) {
+      throw new ProtocolError(`${kind}: invalid clock delta ${peerDeltaNs}`);
     }
     if (available < PREFIX_BYTES + headerBytes) {
       this.#reserve(PREFIX_BYTES + headerBytes);
       return null;
     }
-    const headerStart = this.#start + PREFIX_BYTES;
-    const header = decodeHeader(
-      kind,
-      this.#staging.subarray(headerStart, headerStart + headerBytes),
-    );
+    const headerStart = start + PREFIX_BYTES;
     const payloadStart = headerStart + headerBytes;
+    const header = this.#header(kind, headerStart, payloadStart);
     const here = Math.min(payloadBytes, this.#end - payloadStart);
-    const payload = payloadBytes === 0 ? NO_PAYLOAD : new Uint8Array(payloadBytes);
+    const payload = payloadBytes === 0 ? NO_PAYLOAD : payloads.take(payloadBytes);
     if (here > 0) payload.set(this.#staging.subarray(payloadStart, payloadStart + here));
     this.#start = payloadStart + here;
     const message = { kind, id, header, payload } as AnyMessage;
-    const frame = { message, sentNs, peerDeltaNs: view.getFloat64(32) };
+    const frame = { message, sentNs, peerDeltaNs };
     if (here === payloadBytes) return frame;
     this.#partial = frame;
     this.#filled = here;
     return null;
+  }
+
+  #header(kind: Kind, start: number, end: number): unknown {
+    try {
+      return checkHeader(kind, this.#reader.read(this.#staging, this.#view, start, end));
+    } catch (error) {
+      if (error instanceof HeaderError) throw new ProtocolError(`${kind}: ${error.message}`);
+      if (error instanceof MsgpackError) {
+        throw new ProtocolError(`${kind}: header is not valid msgpack: ${error.message}`);
+      }
+      throw error;
+    }
   }
 
   /** Makes staging large enough for a frame's prefix and header, which are known to be allowed. */
@@ -198,7 +248,7 @@ export class FrameParser {
     if (bytes <= this.#staging.length) return;
     const larger = new Uint8Array(bytes + STAGING_BYTES);
     larger.set(this.#staging.subarray(this.#start, this.#end));
-    this.#staging = larger;
+    this.#setStaging(larger);
     this.#end -= this.#start;
     this.#start = 0;
   }
@@ -207,28 +257,28 @@ export class FrameParser {
     if (this.#start === this.#end) {
       this.#start = this.#end = 0;
       // A large header is rare; its memory is not kept.
-      if (this.#staging.length > 4 * STAGING_BYTES) this.#staging = new Uint8Array(STAGING_BYTES);
+      if (this.#staging.length > STAGING_BYTES) this.#setStaging(new Uint8Array(STAGING_BYTES));
     } else if (this.#start > 0) {
       this.#staging.copyWithin(0, this.#start, this.#end);
       this.#end -= this.#start;
       this.#start = 0;
     }
   }
+
+  #setStaging(staging: Uint8Array<ArrayBuffer>): void {
+    this.#staging = staging;
+    this.#view = new DataView(staging.buffer);
+  }
 }
 
 const NO_PAYLOAD = new Uint8Array(0);
 
-function decodeHeader(kind: Kind, bytes: Uint8Array): unknown {
-  let value: unknown;
-  try {
-    value = packr.unpack(bytes);
-  } catch (error) {
-    throw new ProtocolError(`${kind}: header is not msgpack (${(error as Error).message})`);
-  }
-  try {
-    return checkHeader(kind, value);
-  } catch (error) {
-    if (error instanceof HeaderError) throw new ProtocolError(`${kind}: ${error.message}`);
-    throw error;
-  }
+/** A finite number whose integer part is exact. */
+function isTime(ns: number): boolean {
+  return Math.abs(ns) <= Number.MAX_SAFE_INTEGER;
+}
+
+/** Only lists of models have large headers; the others' longest parts are a batch's sizes or a path. */
+function maxHeaderBytesOf(kind: Kind): number {
+  return kind === "LsResponse" || kind === "GetWorkerStateResult" ? Infinity : 64 * 1024;
 }

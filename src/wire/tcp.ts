@@ -69,8 +69,8 @@ export function listen(
   const maxConnections = options.maxConnections ?? 10_000;
   let connections = 0;
   const take = (conn: Deno.TcpConn) => {
-    connections++;
     const stream = tcpStream(conn, () => connections--);
+    connections++;
     const remote = conn.remoteAddr as Deno.NetAddr;
     const name = formatAddress(remote);
     const connection = new Connection(
@@ -80,15 +80,16 @@ export function listen(
       accept,
       (reason) => options.onRefused?.(name, reason),
     );
-    connection.start();
-    if (connections > maxConnections) connection.close(`limit of ${maxConnections} connections`);
+    if (connections > maxConnections) connection.refuse(`limit of ${maxConnections} connections`);
+    else connection.start();
   };
+  let listening = true;
   (async () => {
-    while (true) {
+    while (listening) {
       try {
         take(await listener.accept());
-      } catch (error) {
-        if (error instanceof Deno.errors.BadResource) return;
+      } catch {
+        if (!listening) return;
         // A connection that died while it waited to be accepted, or no descriptors left: the listener
         // lives on. The pause keeps a lasting fault from spinning.
         await new Promise<void>((resolve) => clock.at(clock.now() + 10_000_000, resolve));
@@ -101,7 +102,11 @@ export function listen(
     get connections() {
       return connections;
     },
-    close: () => listener.close(),
+    close: () => {
+      if (!listening) return;
+      listening = false;
+      listener.close();
+    },
   };
 }
 
@@ -131,8 +136,9 @@ export async function connect(
       clock,
       { ...options, address: name },
       (link) => {
+        const handler = accept(link);
         resolve();
-        return accept(link);
+        return handler;
       },
       (reason) => reject(new Error(`${name} did not take the connection: ${reason}`)),
     ).start();
@@ -140,11 +146,18 @@ export async function connect(
 }
 
 function tcpStream(conn: Deno.TcpConn, onClose?: () => void): ByteStream {
-  conn.setNoDelay(true);
+  try {
+    // Small messages must not wait for the answer to the one before.
+    conn.setNoDelay(true);
+  } catch (error) {
+    conn.close();
+    throw error;
+  }
   let open = true;
   return {
     read: (into) => conn.read(into),
     write: (bytes) => conn.write(bytes),
+    closeWrite: () => conn.closeWrite(),
     close: () => {
       if (!open) return;
       open = false;

@@ -1,6 +1,7 @@
 /** Opens the device of this thread, and proves that it computes before anybody relies on it. */
+import { cpus, tmpdir } from "node:os";
 import { encodeModel } from "./proto.ts";
-import { loadOrt, type Ort, type OrtSession } from "./ort.ts";
+import { createSession, loadOrt, type Ort, type OrtSession } from "./ort.ts";
 import type { DeviceInfo, DeviceKind } from "./protocol.ts";
 
 export interface Device {
@@ -80,7 +81,17 @@ function withoutSubgroups(adapter: GPUAdapter): void {
     });
 }
 
+/**
+ * Vulkan's window-system parts print an error for each instance when this is not set, though no window is
+ * ever opened; any directory contents them.
+ */
+function hushWindowSystem(): void {
+  if (Deno.build.os !== "linux" || Deno.env.has("XDG_RUNTIME_DIR")) return;
+  Deno.env.set("XDG_RUNTIME_DIR", tmpdir());
+}
+
 async function openAdapter(kind: "dawn" | "deno"): Promise<{ name: string; software: boolean }> {
+  hushWindowSystem();
   const gpu: Gpu | undefined = kind === "dawn" ? await loadDawn() : navigator.gpu;
   if (gpu === undefined) throw new Error("this Deno has no WebGPU");
   const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
@@ -93,7 +104,8 @@ async function openAdapter(kind: "dawn" | "deno"): Promise<{ name: string; softw
   // ONNX Runtime asks navigator.gpu for an adapter. An adapter gives one device only, so that the same
   // one can be handed out once; a lost device needs a new thread anyway.
   Object.defineProperty(navigator, "gpu", {
-    value: { requestAdapter: () => Promise.resolve(adapter) } satisfies Gpu,
+    // `gpu` is kept for good: Dawn frees everything with it.
+    value: { gpu, requestAdapter: () => Promise.resolve(adapter) },
     configurable: true,
   });
   return { name, software };
@@ -119,10 +131,7 @@ function probeModel(): Uint8Array {
 let keptAlive: OrtSession | undefined;
 
 async function probe(ort: Ort, executionProvider: string): Promise<void> {
-  keptAlive = await ort.InferenceSession.create(probeModel(), {
-    executionProviders: [executionProvider],
-    graphOptimizationLevel: "all",
-  });
+  keptAlive = await createSession(ort, executionProvider, probeModel());
   const x = new ort.Tensor("float32", Float32Array.of(1, -2, 3.5, 1e6), [4]);
   const y = (await keptAlive.run({ x }))["y"]?.data;
   if (String(y) !== "2,-4,7,2000000") {
@@ -132,9 +141,9 @@ async function probe(ort: Ort, executionProvider: string): Promise<void> {
 
 function processorName(): string {
   try {
-    const info = Deno.readTextFileSync("/proc/cpuinfo");
-    return /^model name\s*:\s*(.+)$/m.exec(info)?.[1]?.trim() ?? Deno.build.arch;
+    return cpus()[0]?.model.trim() || Deno.build.arch;
   } catch {
+    // Without --allow-sys.
     return Deno.build.arch;
   }
 }

@@ -10,13 +10,13 @@ import type { Device } from "./device.ts";
 import { GpuWeights } from "./gpu_weights.ts";
 import { constantsToInitializers } from "./graph.ts";
 import { hoist, type HoistedModel } from "./hoist.ts";
-import type { OrtSession } from "./ort.ts";
+import { createSession, type OrtSession } from "./ort.ts";
 import { type GraphPlan, ModelShapeError, planGraph, symbolicShapes } from "./plan.ts";
 import { decodeModel, type Model, NotOnnxError } from "./proto.ts";
 import { type LoadReply, type LoadRequest, OperationError } from "./protocol.ts";
 import { type RunResult, runSession, seededInputs, ServedModel } from "./served_model.ts";
 
-/** Warm-up before anything is timed: shaders compile, and V8 replaces its first, slow WebAssembly code. */
+/** Warm-up on the CPU before anything is timed: V8 replaces its first, slow WebAssembly code. */
 const WARM_MS = 250;
 const WARM_RUNS = 50;
 /** Runs of each batch size that make its profile, if they fit in the time. */
@@ -40,13 +40,6 @@ interface Prepared {
 
 function message(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
-}
-
-async function createSession(device: Device, bytes: Uint8Array): Promise<OrtSession> {
-  return await device.ort.InferenceSession.create(bytes, {
-    executionProviders: [device.executionProvider],
-    graphOptimizationLevel: "all",
-  });
 }
 
 /** Bytes of all initializers and constants, whatever becomes of them. */
@@ -92,7 +85,7 @@ async function tryHoisted(
   let session: OrtSession | undefined;
   let weights: GpuWeights | undefined;
   try {
-    session = await createSession(device, hoisted.bytes);
+    session = await createSession(device.ort, device.executionProvider, hoisted.bytes);
     weights = await GpuWeights.upload(device.ort, gpu, hoisted.weights);
     const seeded = seededInputs(inputs, 1);
     const result = await runSession(device, session, plan, 1, seeded, weights.feeds);
@@ -118,7 +111,7 @@ async function prepare(
   const inputs = plan.inputs.map(({ name, dtype, dims }) =>
     tensorSpec(name, dtype, plan.batchable ? dims.slice(1) : dims, plan.batchable)
   );
-  const plain = await createSession(device, file);
+  const plain = await createSession(device.ort, device.executionProvider, file);
   try {
     const first = await runSession(device, plain, plan, 1, seededInputs(inputs, 1), {});
     const keepPlain = (why: string): Prepared => {
@@ -199,7 +192,13 @@ async function measureExec(run: () => Promise<unknown>, untilMs: number): Promis
   return slowestMs;
 }
 
+async function warmCpu(run: () => Promise<unknown>): Promise<void> {
+  const endMs = performance.now() + WARM_MS;
+  for (let i = 0; i < WARM_RUNS && performance.now() < endMs; i++) await run();
+}
+
 async function measure(
+  onGpu: boolean,
   prepared: Prepared,
   request: LoadRequest,
   notes: string[],
@@ -245,13 +244,9 @@ async function measure(
         }
         model.outputs = outputSpecs(plan, first.dims, true);
       }
-      // Compiles shaders for this size and fills ONNX Runtime's caches; twice, as the second run still
-      // allocates buffers that the first has not given back.
+      // Compiles shaders for this size and fills ONNX Runtime's caches.
       await run();
-      for (let i = 0, endMs = performance.now() + WARM_MS; batchSize === 1 && i < WARM_RUNS; i++) {
-        if (performance.now() > endMs) break;
-        await run();
-      }
+      if (batchSize === 1 && !onGpu) await warmCpu(run);
       const known = request.knownExecMs[batchSize];
       let execMs = known;
       if (execMs === undefined) {
@@ -297,7 +292,12 @@ export async function loadModel(
   try {
     prepared = await prepare(device, request, plan, notes);
     const { model, inputs, hoisted } = prepared;
-    const { batchSizes, execMs, loadWeightsMs, measured } = await measure(prepared, request, notes);
+    const { batchSizes, execMs, loadWeightsMs, measured } = await measure(
+      device.gpu !== null,
+      prepared,
+      request,
+      notes,
+    );
     const outputs = model.outputs;
     return {
       model,

@@ -36,6 +36,7 @@ export interface ModelLoaderOptions {
 interface Loaded {
   readonly key: string;
   readonly modelId: number;
+  readonly hoisted: boolean;
   /** How many loads of it have not been unloaded. */
   uses: number;
 }
@@ -74,6 +75,11 @@ export class ModelLoader {
   /** The thread's number of a model; -1, which it does not know, when it is not loaded. */
   idOf(model: BackendModel): number {
     return this.#loaded.get(model)?.modelId ?? -1;
+  }
+
+  /** Whether each copy of a loaded model has its own weights on the device. */
+  isHoisted(model: BackendModel): boolean {
+    return this.#loaded.get(model)?.hoisted ?? false;
   }
 
   async load(path: string, options: LoadModelOptions): Promise<BackendModel | Failure> {
@@ -165,7 +171,7 @@ export class ModelLoader {
       }],
       notes,
     };
-    this.#loaded.set(model, { key, modelId, uses: 0 });
+    this.#loaded.set(model, { key, modelId, hoisted: reply.hoisted, uses: 0 });
     return model;
   }
 

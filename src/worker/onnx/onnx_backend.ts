@@ -134,6 +134,11 @@ export class OnnxBackend implements Backend {
     this.#loader.unload(model);
   }
 
+  /** Whether each copy of a loaded model has its own weights on the device; else all share a session. */
+  isHoisted(model: BackendModel): boolean {
+    return this.#loader.isHoisted(model);
+  }
+
   loadWeights(_gpuId: number, model: BackendModel, copyId: number, done: Done<Span>): void {
     this.#span("loadWeights", model, copyId, done);
   }

@@ -19,6 +19,13 @@ export interface OrtSession {
   release(): Promise<void>;
 }
 
+interface SessionOptions {
+  readonly executionProviders: readonly string[];
+  readonly graphOptimizationLevel: "all";
+  /** 3: errors only. The library's warnings, e.g. on nodes left to the CPU, are not for users. */
+  readonly logSeverityLevel: 3;
+}
+
 export interface Ort {
   readonly env: {
     logLevel: "error";
@@ -36,7 +43,7 @@ export interface Ort {
   readonly InferenceSession: {
     create(
       bytes: Uint8Array,
-      options: { executionProviders: readonly string[]; graphOptimizationLevel: "all" },
+      options: SessionOptions,
     ): Promise<OrtSession>;
   };
 }
@@ -58,4 +65,17 @@ export async function loadOrt(threads: number): Promise<Ort> {
   } finally {
     if (location !== undefined) Object.defineProperty(globalThis, "location", location);
   }
+}
+
+/** Makes a session on one execution provider. */
+export function createSession(
+  ort: Ort,
+  executionProvider: string,
+  bytes: Uint8Array,
+): Promise<OrtSession> {
+  return ort.InferenceSession.create(bytes, {
+    executionProviders: [executionProvider],
+    graphOptimizationLevel: "all",
+    logSeverityLevel: 3,
+  });
 }

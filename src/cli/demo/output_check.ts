@@ -94,6 +94,7 @@ async function runDirectly(
   const session = await ort.InferenceSession.create(readFileSync(onnxPath), {
     executionProviders: ["wasm"],
     graphOptimizationLevel: "all",
+    logSeverityLevel: 3,
   });
   const name = session.inputNames[0]!;
   const outputs: Float32Array[] = [];

@@ -1,0 +1,256 @@
+/** `clockwork controller TYPE WORKERS [options]`. */
+import { Command, InvalidArgumentError } from "commander";
+import type { Clock } from "../core/clock.ts";
+import { SystemClock } from "../core/system_clock.ts";
+import {
+  Controller,
+  type ControllerOptions,
+  DEFAULT_CONTROLLER_OPTIONS,
+} from "../controller/controller.ts";
+import type { PendingRequest } from "../controller/serving.ts";
+import { Infer4 } from "../scheduler/infer4/infer4.ts";
+import { DEFAULT_INFER4_OPTIONS, type Infer4Options } from "../scheduler/infer4/options.ts";
+import type { Scheduler, SchedulerHost } from "../scheduler/scheduler.ts";
+import { actionColumns, requestColumns } from "../telemetry/records.ts";
+import { TsvLog } from "../telemetry/tsv_log.ts";
+import { type Address, connect, formatAddress, listen, parseAddress } from "../wire/tcp.ts";
+import { CliError, UsageError } from "./exit.ts";
+import { openLog } from "./log_file.ts";
+import { parseInteger } from "./parse.ts";
+import { StopSignals } from "./stop_signals.ts";
+
+const WORKER_PORT = 12345;
+const CLIENT_PORT = 12346;
+
+/** The options in the order in which they may also be given as plain arguments. */
+interface Options {
+  generateInputs: boolean;
+  maxGpus: number;
+  scheduleAhead: number;
+  defaultSlo: number;
+  maxExec: number;
+  maxBatch: number;
+  port: number;
+  host: string;
+}
+
+const nanoseconds = parseInteger(0, Number.MAX_SAFE_INTEGER);
+
+export function controllerCommand(): Command {
+  const { defaultSloNs, maxExecNs, maxBatchSize } = DEFAULT_CONTROLLER_OPTIONS;
+  const { scheduleAheadNs, maxGpus } = DEFAULT_INFER4_OPTIONS;
+  return new Command("controller")
+    .description(
+      "Takes clients' requests and schedules them on workers.\n\n" +
+        "TYPE is the scheduler: INFER4, which plans every action so that requests meet their\n" +
+        "deadlines. WORKERS are addresses, HOST:PORT, separated by commas.\n" +
+        "The options' values may also follow WORKERS as plain arguments, in the order\n" +
+        "generate_inputs max_gpus schedule_ahead default_slo max_exec max_batch.",
+    )
+    .argument("<TYPE>", "scheduler: INFER4")
+    .argument("<WORKERS>", "addresses of workers, e.g. volta01:12345,volta02:12345")
+    .argument("[values...]", "values of the options below, in their order")
+    .option("--generate-inputs", "send inputs made here for requests that bring none", false)
+    .option("--max-gpus <n>", "use at most so many GPUs", parseInteger(1, 1e6), maxGpus)
+    .option(
+      "--schedule-ahead <ns>",
+      "give a GPU work this long before it is free",
+      nanoseconds,
+      scheduleAheadNs,
+    )
+    .option(
+      "--default-slo <ns>",
+      "time for requests that do not say how long they may take",
+      parseInteger(1, Number.MAX_SAFE_INTEGER),
+      defaultSloNs,
+    )
+    .option("--max-exec <ns>", "do not use batch sizes that take longer", nanoseconds, maxExecNs)
+    .option("--max-batch <n>", "do not use larger batches", parseInteger(1, 4096), maxBatchSize)
+    .option("-p, --port <port>", "port for clients", parseInteger(1, 65535), CLIENT_PORT)
+    .option("--host <address>", "address to listen on for clients", "0.0.0.0")
+    .addHelpText(
+      "after",
+      "\nEnvironment:\n" +
+        "  CLOCKWORK_LOG_DIR  directory for clockwork_request_log.tsv and clockwork_action_log.tsv\n" +
+        "                     (made if missing; when not set, /local if that exists)\n" +
+        "\nExample:\n  clockwork controller INFER4 127.0.0.1:12345 --max-batch 16\n",
+    )
+    .action(async (type: string, workers: string, values: string[], options: Options) => {
+      if (type !== "INFER4") {
+        throw new UsageError(`unknown scheduler "${type}": the schedulers are INFER4`);
+      }
+      await runController(parseWorkers(workers), { ...options, ...parseValues(values) });
+    });
+}
+
+function parseWorkers(text: string): Address[] {
+  const addresses = text.split(",").map((part) => {
+    try {
+      return parseAddress(part, WORKER_PORT);
+    } catch (error) {
+      throw new UsageError((error as Error).message);
+    }
+  });
+  const names = addresses.map(formatAddress);
+  const twice = names.find((name, i) => names.indexOf(name) !== i);
+  if (twice !== undefined) throw new UsageError(`worker ${twice} is named twice`);
+  return addresses;
+}
+
+function parseValues(values: readonly string[]): Partial<Options> {
+  const parsers: readonly (readonly [keyof Options, (text: string) => number])[] = [
+    ["generateInputs", parseInteger(0, 1)],
+    ["maxGpus", parseInteger(1, 1e6)],
+    ["scheduleAhead", nanoseconds],
+    ["defaultSlo", parseInteger(1, Number.MAX_SAFE_INTEGER)],
+    ["maxExec", nanoseconds],
+    ["maxBatch", parseInteger(1, 4096)],
+  ];
+  if (values.length > parsers.length) {
+    throw new UsageError(
+      `at most ${parsers.length} values may follow WORKERS: ${values.join(" ")}`,
+    );
+  }
+  const parsed: Record<string, number | boolean> = {};
+  values.forEach((text, i) => {
+    const [name, parse] = parsers[i]!;
+    try {
+      const value = parse(text);
+      parsed[name] = name === "generateInputs" ? value === 1 : value;
+    } catch (error) {
+      if (!(error instanceof InvalidArgumentError)) throw error;
+      throw new UsageError(`${name}: ${error.message} Got "${text}".`);
+    }
+  });
+  return parsed;
+}
+
+async function runController(workers: readonly Address[], options: Options): Promise<void> {
+  const log = console.log;
+  const clock = new SystemClock();
+  const stop = new StopSignals();
+  try {
+    log("Starting Clockwork Controller");
+    const logs = openLogs(clock);
+    const controllerOptions: ControllerOptions = {
+      ...DEFAULT_CONTROLLER_OPTIONS,
+      defaultSloNs: options.defaultSlo,
+      maxExecNs: options.maxExec,
+      maxBatchSize: options.maxBatch,
+      generateInputs: options.generateInputs,
+    };
+    const infer4: Infer4Options = {
+      ...DEFAULT_INFER4_OPTIONS,
+      scheduleAheadNs: options.scheduleAhead,
+      maxBatchSize: options.maxBatch,
+      maxGpus: options.maxGpus,
+    };
+    printOptions(controllerOptions, infer4);
+    const controller = new Controller(
+      clock,
+      log,
+      controllerOptions,
+      {
+        onRequest: (record) => logs.requests?.append(record),
+        onAction: (record) => logs.actions?.append(record),
+      },
+      (host: SchedulerHost<PendingRequest>): Scheduler<PendingRequest> =>
+        new Infer4(clock, host, infer4),
+    );
+    const listener = listenForClients(options, clock, controller);
+    log(`IO service thread listening for clients on ${formatAddress(listener.address)}`);
+    try {
+      await connectToWorkers(workers, clock, controller);
+      controller.start();
+      await stop.stopped;
+    } finally {
+      listener.close();
+      controller.close("the controller is shutting down");
+      // Lets what was just queued for clients and workers leave.
+      await new Promise<void>((resolve) => clock.at(clock.now() + 50_000_000, resolve));
+      logs.requests?.close();
+      logs.actions?.close();
+    }
+  } finally {
+    clock.close();
+    stop.close();
+  }
+}
+
+function listenForClients(options: Options, clock: Clock, controller: Controller) {
+  try {
+    return listen(
+      { hostname: options.host, port: options.port },
+      clock,
+      {
+        role: "controller",
+        peerRoles: ["client"],
+        onRefused: (peer, reason) => console.error(`${peer} was refused: ${reason}`),
+      },
+      controller.acceptClient,
+    );
+  } catch (error) {
+    throw new CliError((error as Error).message);
+  }
+}
+
+async function connectToWorkers(
+  workers: readonly Address[],
+  clock: Clock,
+  controller: Controller,
+): Promise<void> {
+  for (const address of workers) {
+    console.log(`Connecting to worker ${formatAddress(address)}`);
+    try {
+      await connect(
+        address,
+        clock,
+        { role: "controller", peerRoles: ["worker"] },
+        controller.acceptWorker,
+      );
+    } catch (error) {
+      throw new CliError(`${(error as Error).message}; start the worker first`);
+    }
+    console.log("Connection established");
+  }
+}
+
+function openLogs(clock: SystemClock) {
+  const asked = Deno.env.get("CLOCKWORK_LOG_DIR");
+  const directory = asked ?? "/local";
+  if (asked === undefined && !isDirectory(directory)) {
+    console.log("Not logging requests and actions: set CLOCKWORK_LOG_DIR to a directory for them");
+    return { requests: null, actions: null };
+  }
+  const originEpochNs = BigInt(Date.now()) * 1_000_000n - BigInt(clock.now());
+  const epochNs = (ns: number) => (originEpochNs + BigInt(Math.round(ns))).toString();
+  const requestsPath = `${directory}/clockwork_request_log.tsv`;
+  const actionsPath = `${directory}/clockwork_action_log.tsv`;
+  const requests = new TsvLog(clock, openLog(requestsPath), requestColumns(epochNs));
+  console.log(`Logging requests to ${requestsPath}`);
+  const actions = new TsvLog(clock, openLog(actionsPath), actionColumns(epochNs));
+  console.log(`Logging actions to ${actionsPath}`);
+  return { requests, actions };
+}
+
+function isDirectory(path: string): boolean {
+  try {
+    return Deno.statSync(path).isDirectory;
+  } catch {
+    return false;
+  }
+}
+
+function printOptions(controller: ControllerOptions, infer4: Infer4Options): void {
+  console.log("ConcurrentInferAndLoadScheduler using:");
+  const values = {
+    default_slo: controller.defaultSloNs,
+    latest_delta: infer4.latestDeltaNs,
+    schedule_ahead: infer4.scheduleAheadNs,
+    max_allowable_exec_time: controller.maxExecNs,
+    max_batch_size: infer4.maxBatchSize,
+    generate_inputs: controller.generateInputs ? 1 : 0,
+    max_gpus: infer4.maxGpus,
+  };
+  for (const [name, value] of Object.entries(values)) console.log(`         ${name}=${value}`);
+}

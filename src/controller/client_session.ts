@@ -1,0 +1,103 @@
+import type { RequestStatus } from "../core/status.ts";
+import type { Log } from "../core/log.ts";
+import type { Link, LinkHandler } from "../wire/link.ts";
+import { type AnyMessage, type Header, type Kind, KIND_NUMBERS } from "../wire/messages.ts";
+
+/** What a client may ask for. Each request is answered once, through the session. */
+export interface ClientRequests {
+  infer(
+    session: ClientSession,
+    id: number,
+    header: Header<"InferRequest">,
+    input: Uint8Array,
+  ): void;
+  loadModel(session: ClientSession, id: number, header: Header<"LoadModelRequest">): void;
+  ls(session: ClientSession, id: number): void;
+  evict(session: ClientSession, id: number, header: Header<"EvictRequest">): void;
+  /** The client is gone; what it asked for may go on, its answers go nowhere. */
+  left(session: ClientSession): void;
+}
+
+type RequestKind = "InferRequest" | "EvictRequest" | "LsRequest" | "LoadModelRequest";
+
+/** The controller's end of a link to a client. */
+export class ClientSession implements LinkHandler {
+  readonly #link: Link;
+  readonly #requests: ClientRequests;
+  readonly #log: Log;
+
+  constructor(link: Link, requests: ClientRequests, log: Log) {
+    this.#link = link;
+    this.#requests = requests;
+    this.#log = log;
+  }
+
+  onMessage(message: AnyMessage): void {
+    const { id } = message;
+    switch (message.kind) {
+      case "InferRequest":
+        return this.#requests.infer(this, id, message.header, message.payload);
+      case "LoadModelRequest":
+        this.#log(`Client  --> Req${id}:LoadModel path=${message.header.model_path}`);
+        return this.#requests.loadModel(this, id, message.header);
+      case "LsRequest":
+        this.#log(`Client  --> Req${id}:LS`);
+        return this.#requests.ls(this, id);
+      case "EvictRequest":
+        this.#log(`Client  --> Req${id}:Evict model_id=${message.header.model_id}`);
+        return this.#requests.evict(this, id, message.header);
+      default:
+        this.#link.close(`a client may not send ${message.kind}`);
+    }
+  }
+
+  onClose(reason: string): void {
+    this.#log(`Client ${this.#link.peer} left: ${reason}`);
+    this.#requests.left(this);
+  }
+
+  sendOutput(id: number, output: Uint8Array): void {
+    this.#link.send("InferResponse", id, { output_size: output.length }, [output]);
+  }
+
+  sendLoaded(id: number, header: Header<"LoadModelResponse">): void {
+    const last = header.model_id + header.copies_created - 1;
+    this.#log(
+      `Client <--  Rsp${id}:LoadModel model_id=[${header.model_id}->${last}] ` +
+        `input=${header.input_size} output=${header.output_size}`,
+    );
+    this.#link.send("LoadModelResponse", id, header);
+  }
+
+  sendModels(id: number, models: Header<"LsResponse">["models"]): void {
+    this.#log(`Client <--  Rsp${id}:LS ${models.length} models`);
+    this.#link.send("LsResponse", id, { models });
+  }
+
+  sendEvicted(id: number): void {
+    this.#log(`Client <--  Rsp${id}:Evict`);
+    this.#link.send("EvictResponse", id, {});
+  }
+
+  sendError(
+    id: number,
+    kind: RequestKind,
+    status: Exclude<RequestStatus, 0>,
+    message: string,
+  ): void {
+    // One line a failed inference would drown all others.
+    if (kind !== "InferRequest") {
+      this.#log(`Client <--  Rsp${id}:${shortName(kind)} error ${status}: ${message}`);
+    }
+    const request_type = KIND_NUMBERS[kind] - KIND_NUMBERS.InferRequest;
+    this.#link.send("ErrorResponse", id, { request_type, status, message: message.slice(0, 4096) });
+  }
+
+  close(reason: string): void {
+    this.#link.close(reason);
+  }
+}
+
+function shortName(kind: Kind): string {
+  return kind === "LsRequest" ? "LS" : kind.slice(0, -"Request".length);
+}

@@ -1,0 +1,391 @@
+/**
+ * Serving: between clients and workers on one side, and the scheduler, which only decides, on the
+ * other. Holds the inputs of requests, turns decisions into actions and results into answers, and
+ * records both.
+ */
+import type { Clock } from "../core/clock.ts";
+import { Random } from "../core/random.ts";
+import { ActionStatus, RequestStatus } from "../core/status.ts";
+import type {
+  ActionOutcome,
+  InferAction,
+  ModelSpec,
+  Request,
+  Scheduler,
+  SchedulerAction,
+  SchedulerHost,
+} from "../scheduler/scheduler.ts";
+import type { ActionRecord, RequestRecord } from "../telemetry/records.ts";
+import type { Header } from "../wire/messages.ts";
+import type { ClientSession } from "./client_session.ts";
+import type { Result, WorkerPeer } from "./worker_peer.ts";
+
+/** What is told of each request and action once it is over. */
+export interface Telemetry {
+  onRequest(record: RequestRecord): void;
+  onAction(record: ActionRecord): void;
+}
+
+export interface ServingOptions {
+  /** Time a request has when it does not say, in nanoseconds. */
+  readonly defaultSloNs: number;
+  /** Send inputs made here to the worker for requests that bring none. */
+  readonly generateInputs: boolean;
+  /** Requests that may be unanswered at a time; more are refused. */
+  readonly maxRequests: number;
+}
+
+/** A model that clients may use. */
+export interface ServedModel {
+  readonly id: number;
+  readonly path: string;
+  readonly inputBytes: number;
+  readonly outputBytes: number;
+  /** Batch-1 execution time by its profile: what slo_factor multiplies. */
+  readonly execNs: number;
+}
+
+/** Counts of a model, for telemetry. */
+interface ModelCounts {
+  unanswered: number;
+  /** GPUs that hold its weights. */
+  readonly residentOn: Set<string>;
+}
+
+/** A request that a client waits for. */
+export class PendingRequest implements Request {
+  constructor(
+    readonly requestId: number,
+    readonly session: ClientSession,
+    /** The client's id of it. */
+    readonly clientRequestId: number,
+    readonly userId: number,
+    readonly modelId: number,
+    readonly sloFactor: number,
+    readonly arrivalNs: number,
+    readonly deadlineNs: number,
+    readonly input: Uint8Array,
+    readonly arrivalCount: number,
+    readonly cold: boolean,
+  ) {}
+
+  get inputBytes(): number {
+    return this.input.length;
+  }
+}
+
+export class Serving implements SchedulerHost<PendingRequest> {
+  readonly #clock: Clock;
+  readonly #options: ServingOptions;
+  readonly #telemetry: Telemetry;
+  readonly #scheduler: Scheduler<PendingRequest>;
+  readonly #workers = new Map<number, WorkerPeer>();
+  readonly #models = new Map<number, ServedModel>();
+  readonly #counts = new Map<number, ModelCounts>();
+  readonly #generated = new Map<number, Uint8Array>();
+  /** Outputs of the action that is being answered, for `succeed`. */
+  #outputs: readonly Uint8Array[] = [];
+  #succeeded = 0;
+  #unanswered = 0;
+  #nextRequestId = 0;
+
+  constructor(
+    clock: Clock,
+    options: ServingOptions,
+    telemetry: Telemetry,
+    makeScheduler: (host: SchedulerHost<PendingRequest>) => Scheduler<PendingRequest>,
+  ) {
+    this.#clock = clock;
+    this.#options = options;
+    this.#telemetry = telemetry;
+    this.#scheduler = makeScheduler(this);
+  }
+
+  /** The models that clients may use, in the order they were loaded. */
+  get models(): Iterable<ServedModel> {
+    return this.#models.values();
+  }
+
+  addWorker(peer: WorkerPeer, gpuPages: readonly number[]): void {
+    this.#workers.set(peer.id, peer);
+    gpuPages.forEach((pages, gpuId) => this.#scheduler.addGpu({ workerId: peer.id, gpuId, pages }));
+  }
+
+  removeWorker(peer: WorkerPeer, gpuCount: number): void {
+    this.#workers.delete(peer.id);
+    for (let gpuId = 0; gpuId < gpuCount; gpuId++) {
+      for (const { residentOn } of this.#counts.values()) residentOn.delete(`${peer.id}/${gpuId}`);
+      this.#scheduler.removeGpu({ workerId: peer.id, gpuId, pages: 0 });
+    }
+  }
+
+  /** `specs` has the model as each worker that loaded it reported it, by worker. */
+  addModel(model: ServedModel, specs: ReadonlyMap<number, ModelSpec>): void {
+    this.#models.set(model.id, model);
+    this.#counts.set(model.id, { unanswered: 0, residentOn: new Set() });
+    for (const [workerId, spec] of specs) this.#scheduler.addModel(workerId, model.id, spec);
+  }
+
+  infer(
+    session: ClientSession,
+    clientRequestId: number,
+    header: Header<"InferRequest">,
+    input: Uint8Array,
+  ): void {
+    const { model_id: modelId, user_id: userId, slo_factor: sloFactor } = header;
+    const model = this.#models.get(modelId);
+    const problem = this.#problem(header, model, input);
+    if (model === undefined || problem !== null) {
+      const [status, message] = problem!;
+      session.sendError(clientRequestId, "InferRequest", status, message);
+      return;
+    }
+    const arrivalNs = this.#clock.now();
+    const allowedNs = sloFactor > 0
+      ? sloFactor * model.execNs
+      : header.deadline_ns > 0
+      ? header.deadline_ns
+      : this.#options.defaultSloNs;
+    const counts = this.#counts.get(modelId)!;
+    const request = new PendingRequest(
+      this.#nextRequestId++,
+      session,
+      clientRequestId,
+      userId,
+      modelId,
+      sloFactor,
+      arrivalNs,
+      arrivalNs + allowedNs,
+      input.length === 0 && this.#options.generateInputs ? this.#generate(model.inputBytes) : input,
+      counts.unanswered,
+      counts.residentOn.size === 0,
+    );
+    counts.unanswered++;
+    this.#unanswered++;
+    this.#scheduler.submit(request);
+  }
+
+  /** Refuses what waits, with `message`, and every request after that. */
+  close(message: string): void {
+    this.#scheduler.close(RequestStatus.error, message);
+  }
+
+  // What the scheduler may do.
+
+  transferNs(workerId: number, bytes: number): number {
+    return this.#workers.get(workerId)?.transferNs(bytes) ?? 0;
+  }
+
+  send(action: SchedulerAction<PendingRequest>): void {
+    const peer = this.#workers.get(action.gpu.workerId)!;
+    const sentNs = this.#clock.now();
+    let id: number;
+    const onResult = (result: Result) => this.#onResult(action, id, sentNs, peer, result);
+    const header = {
+      model_id: action.modelId,
+      gpu_id: action.gpu.gpuId,
+      earliest_ns: action.earliestNs,
+      latest_ns: action.latestNs,
+    };
+    switch (action.type) {
+      case "Infer": {
+        const inputs = action.requests.map((request) => request.input);
+        id = peer.sendInfer(
+          {
+            ...header,
+            expected_duration_ns: action.expectedNs,
+            batch_size: action.batchSize,
+            input_sizes: inputs.map((input) => input.length),
+          },
+          inputs,
+          onResult,
+        );
+        break;
+      }
+      case "LoadWeights":
+        id = peer.send(
+          "LoadWeights",
+          { ...header, expected_duration_ns: action.expectedNs },
+          onResult,
+        );
+        break;
+      case "EvictWeights":
+        this.#counts.get(action.modelId)?.residentOn.delete(gpuName(action));
+        id = peer.send("EvictWeights", header, onResult);
+    }
+  }
+
+  refuse(request: PendingRequest, status: Exclude<RequestStatus, 0>, message: string): void {
+    request.session.sendError(request.clientRequestId, "InferRequest", status, message);
+    this.#record(request, status);
+  }
+
+  succeed(action: InferAction<PendingRequest>): void {
+    const nowNs = this.#clock.now();
+    for (let i = 0; i < action.requests.length; i++) {
+      const request = action.requests[i]!;
+      request.session.sendOutput(request.clientRequestId, this.#outputs[i]!);
+      if (nowNs <= request.deadlineNs) this.#succeeded++;
+      this.#record(request, RequestStatus.success);
+    }
+  }
+
+  #problem(
+    { batch_size, model_id }: Header<"InferRequest">,
+    model: ServedModel | undefined,
+    input: Uint8Array,
+  ): [Exclude<RequestStatus, 0>, string] | null {
+    if (model === undefined) {
+      return [
+        RequestStatus.invalidRequest,
+        `unknown model ${model_id}: load it first, or list the models with LS`,
+      ];
+    }
+    if (batch_size !== 1) {
+      return [
+        RequestStatus.invalidRequest,
+        `batch_size must be 1, got ${batch_size}: the controller forms batches itself`,
+      ];
+    }
+    if (input.length !== 0 && input.length !== model.inputBytes) {
+      return [
+        RequestStatus.invalidRequest,
+        `model ${model_id} takes ${model.inputBytes} bytes of input, got ${input.length}`,
+      ];
+    }
+    if (this.#unanswered >= this.#options.maxRequests) {
+      return [
+        RequestStatus.error,
+        `${this.#unanswered} requests are waiting, the limit of this controller: try again later`,
+      ];
+    }
+    return null;
+  }
+
+  #onResult(
+    action: SchedulerAction<PendingRequest>,
+    actionId: number,
+    sentNs: number,
+    { link: { sync } }: WorkerPeer,
+    { kind, header, payload }: Result,
+  ): void {
+    const record = {
+      actionId,
+      type: ACTION_TYPES[action.type],
+      action,
+      sentNs,
+      receivedByWorkerNs: local(sync, header.action_received_ns),
+      sentByWorkerNs: local(sync, header.result_sent_ns),
+      enqueuedNs: this.#clock.now(),
+      gpuClockBefore: 0,
+      gpuClock: 0,
+    };
+    let outcome: ActionOutcome;
+    let copyOutputEndNs = 0;
+    let outputs: readonly Uint8Array[] | null = [];
+    if (kind === "InferResult" && action.type === "Infer") {
+      const { exec, copy_output, output_sizes } = header;
+      outcome = success(sync.toLocal(exec.begin_ns), sync.toLocal(exec.end_ns));
+      copyOutputEndNs = sync.toLocal(copy_output.end_ns);
+      record.gpuClockBefore = header.gpu_clock_before;
+      record.gpuClock = header.gpu_clock;
+      outputs = split(payload, output_sizes, action.requests.length);
+    } else if (kind === "LoadWeightsResult" || kind === "EvictWeightsResult") {
+      outcome = success(sync.toLocal(header.begin_ns), sync.toLocal(header.end_ns));
+      if (action.type === "LoadWeights") {
+        this.#counts.get(action.modelId)?.residentOn.add(gpuName(action));
+      }
+    } else if (kind === "ErrorResult") {
+      outcome = failure(header.status, header.message);
+    } else {
+      outcome = failure(ActionStatus.runtimeError, `the worker answered ${action.type} by ${kind}`);
+    }
+    if (outputs === null) {
+      outcome = failure(ActionStatus.runtimeError, "the worker's outputs are not one a request");
+    }
+    this.#outputs = outputs ?? [];
+    this.#succeeded = 0;
+    this.#scheduler.onOutcome(action, outcome);
+    this.#outputs = [];
+    const goodput = action.type === "Infer" ? this.#succeeded / action.requests.length : 1;
+    this.#telemetry.onAction({
+      ...record,
+      status: outcome.status,
+      beginNs: outcome.beginNs,
+      endNs: outcome.endNs,
+      copyOutputEndNs,
+      goodput,
+    });
+  }
+
+  #record(request: PendingRequest, status: number): void {
+    const counts = this.#counts.get(request.modelId)!;
+    counts.unanswered--;
+    this.#unanswered--;
+    const { requestId, userId, modelId, sloFactor, arrivalNs, deadlineNs, arrivalCount, cold } =
+      request;
+    this.#telemetry.onRequest({
+      requestId,
+      userId,
+      modelId,
+      sloFactor,
+      arrivalNs,
+      deadlineNs,
+      departureNs: this.#clock.now(),
+      status,
+      arrivalCount,
+      departureCount: counts.unanswered,
+      cold,
+    });
+  }
+
+  /** An input for requests that bring none: numbers in [0, 1), the same each time. */
+  #generate(bytes: number): Uint8Array {
+    let input = this.#generated.get(bytes);
+    if (input === undefined) {
+      const random = new Random(bytes);
+      const floats = Float32Array.from({ length: bytes >> 2 }, () => random.float());
+      input = new Uint8Array(bytes);
+      input.set(new Uint8Array(floats.buffer));
+      this.#generated.set(bytes, input);
+    }
+    return input;
+  }
+}
+
+const ACTION_TYPES = { LoadWeights: 1, Infer: 2, EvictWeights: 3 } as const;
+
+function gpuName({ gpu }: { readonly gpu: { workerId: number; gpuId: number } }): string {
+  return `${gpu.workerId}/${gpu.gpuId}`;
+}
+
+/** A time of the peer's clock in ours; 0, which stands for none, stays 0. */
+function local(sync: { toLocal(ns: number): number }, ns: number): number {
+  return ns === 0 ? 0 : sync.toLocal(ns);
+}
+
+function success(beginNs: number, endNs: number): ActionOutcome {
+  return { status: ActionStatus.success, message: "", beginNs, endNs };
+}
+
+function failure(status: number, message: string): ActionOutcome {
+  // A success without its result is none.
+  const known = status === ActionStatus.success ? ActionStatus.runtimeError : status;
+  return { status: known as ActionStatus, message, beginNs: 0, endNs: 0 };
+}
+
+/** Cuts a payload into one output a request; null if the sizes are not that. */
+function split(
+  payload: Uint8Array,
+  sizes: readonly number[],
+  requests: number,
+): Uint8Array[] | null {
+  if (sizes.length !== requests) return null;
+  const outputs: Uint8Array[] = [];
+  let offset = 0;
+  for (const size of sizes) {
+    outputs.push(payload.subarray(offset, offset + size));
+    offset += size;
+  }
+  return offset === payload.length ? outputs : null;
+}

@@ -1,0 +1,37 @@
+/** How many measurements an estimate looks back on. */
+export const ESTIMATE_WINDOW = 10;
+
+/**
+ * Predicts a duration: the 99th percentile (nearest rank) of the last ten measurements. Of ten values
+ * that is the largest. The profile counts as the first measurement.
+ */
+export class Estimator {
+  readonly #window: Float64Array;
+  #count: number;
+  #estimateNs: number;
+
+  constructor(profileNs: number) {
+    this.#window = new Float64Array(ESTIMATE_WINDOW);
+    this.#window[0] = profileNs;
+    this.#count = 1;
+    this.#estimateNs = profileNs;
+  }
+
+  get ns(): number {
+    return this.#estimateNs;
+  }
+
+  record(measuredNs: number): void {
+    const slot = this.#count++ % ESTIMATE_WINDOW;
+    const replaced = this.#window[slot]!;
+    this.#window[slot] = measuredNs;
+    if (measuredNs >= this.#estimateNs) {
+      this.#estimateNs = measuredNs;
+    } else if (replaced === this.#estimateNs) {
+      const filled = Math.min(this.#count, ESTIMATE_WINDOW);
+      let largest = 0;
+      for (let i = 0; i < filled; i++) largest = Math.max(largest, this.#window[i]!);
+      this.#estimateNs = largest;
+    }
+  }
+}

@@ -1,0 +1,464 @@
+/**
+ * INFER4, the scheduler: predicts every action and plans it so that requests meet their deadlines.
+ *
+ * Requests wait in their model's queue, earliest deadline first. A GPU is given an action while its
+ * predicted free time is less than schedule_ahead from now; it takes the model, of those loaded on it,
+ * whose best batch must start soonest. Nothing polls: a request, an outcome, or a timer at the moment
+ * a GPU comes within schedule_ahead makes it look for work.
+ */
+import { type Clock, US } from "../../core/clock.ts";
+import { ActionStatus, RequestStatus } from "../../core/status.ts";
+import type {
+  ActionOutcome,
+  GpuSpec,
+  ModelSpec,
+  Request,
+  Scheduler,
+  SchedulerAction,
+  SchedulerHost,
+} from "../scheduler.ts";
+import { type Batch, chooseBatch, largestFilled } from "./batch.ts";
+import { Loads } from "./loads.ts";
+import { DEFAULT_INFER4_OPTIONS, type Infer4Options } from "./options.ts";
+import { STUCK_NS } from "./predictor.ts";
+import { Gpu, type InferWork, Model, type Placement, type WeightsWork } from "./state.ts";
+
+/** Holders of a model that are looked at for a request; with more than that, chance spreads the rest. */
+const MAX_PROBES = 8;
+/** Time kept free before a deadline for what estimates do not cover: wake-ups, queues of messages. */
+const SAFETY_NS = 500 * US;
+
+export class Infer4<R extends Request> implements Scheduler<R> {
+  readonly #clock: Clock;
+  readonly #host: SchedulerHost<R>;
+  readonly #options: Infer4Options;
+  readonly #loads: Loads<R>;
+  readonly #gpus = new Map<string, Gpu<R>>();
+  readonly #models = new Map<number, Model<R>>();
+  #closed: { status: Exclude<RequestStatus, 0>; message: string } | null = null;
+
+  constructor(clock: Clock, host: SchedulerHost<R>, options: Partial<Infer4Options> = {}) {
+    this.#clock = clock;
+    this.#host = host;
+    this.#options = { ...DEFAULT_INFER4_OPTIONS, ...options };
+    this.#loads = new Loads(clock, host, this.#options, (placement) => {
+      this.#makeReady(placement);
+      this.#schedule(placement.gpu);
+    });
+  }
+
+  addGpu(spec: GpuSpec): void {
+    if (this.#gpus.size >= this.#options.maxGpus) return;
+    const gpu = new Gpu<R>(spec);
+    this.#gpus.set(gpuKey(spec), gpu);
+    this.#loads.addGpu(gpu);
+  }
+
+  removeGpu(spec: GpuSpec): void {
+    const gpu = this.#gpus.get(gpuKey(spec));
+    if (gpu === undefined) return;
+    gpu.removed = true;
+    gpu.timer?.cancel();
+    this.#gpus.delete(gpuKey(spec));
+    this.#loads.removeGpu(gpu);
+    for (const work of gpu.inFlight) {
+      this.#retry(work, RequestStatus.error, "the worker was lost while it ran the request");
+    }
+    gpu.inFlight.clear();
+    this.#loads.pump();
+  }
+
+  addModel(workerId: number, modelId: number, spec: ModelSpec): void {
+    let model = this.#models.get(modelId);
+    if (model === undefined) {
+      model = new Model(modelId);
+      this.#models.set(modelId, model);
+    }
+    model.addSpec(workerId, this.#usable(spec));
+    this.#loads.pump();
+  }
+
+  submit(request: R): void {
+    const model = this.#models.get(request.modelId);
+    if (this.#closed !== null) {
+      this.#host.refuse(request, this.#closed.status, this.#closed.message);
+    } else if (model === undefined) {
+      const message = `unknown model ${request.modelId}: load it first, or list the models with LS`;
+      this.#host.refuse(request, RequestStatus.invalidRequest, message);
+    } else if (this.#gpus.size === 0) {
+      this.#host.refuse(request, RequestStatus.error, "no worker is connected: try again later");
+    } else {
+      this.#enqueue(model, request);
+    }
+  }
+
+  onOutcome(action: SchedulerAction<R>, outcome: ActionOutcome): void {
+    if (action.type !== "Infer") {
+      const work = action as WeightsWork<R>;
+      if (!work.placement.gpu.removed) this.#loads.onOutcome(work, outcome);
+      return;
+    }
+    const work = action as InferWork<R>;
+    const { gpu } = work.placement;
+    // Of a lost GPU, or told twice: its requests have been taken care of.
+    if (!gpu.inFlight.delete(work)) return;
+    work.placement.outstanding--;
+    if (outcome.status === ActionStatus.success) {
+      const durationNs = outcome.endNs - outcome.beginNs;
+      work.placement.estimates.exec[work.batchIndex]!.record(durationNs);
+      gpu.exec.remove(work, outcome.endNs);
+      for (const request of work.requests) this.#loads.addDemand(work.placement.model, request, -1);
+      this.#host.succeed(work);
+    } else {
+      gpu.exec.remove(work, null);
+      this.#onInferFailed(work, outcome);
+    }
+    this.#schedule(gpu);
+  }
+
+  close(status: Exclude<RequestStatus, 0>, message: string): void {
+    this.#closed = { status, message };
+    for (const model of this.#models.values()) {
+      this.#refuseFirst(model, model.queue.length, status, message);
+      model.expiry?.cancel();
+    }
+    for (const gpu of this.#gpus.values()) gpu.timer?.cancel();
+  }
+
+  /** The part of a spec that the options allow. */
+  #usable(spec: ModelSpec): ModelSpec {
+    const count = spec.batchSizes.filter((size) => size <= this.#options.maxBatchSize).length;
+    if (count === spec.batchSizes.length) return spec;
+    return {
+      ...spec,
+      batchSizes: spec.batchSizes.slice(0, count),
+      execNs: spec.execNs.slice(0, count),
+    };
+  }
+
+  #enqueue(model: Model<R>, request: R): void {
+    const nowNs = this.#clock.now();
+    const hopelessNs = this.#soonestFinish(model, nowNs, request.inputBytes) - request.deadlineNs;
+    this.#loads.addDemand(model, request, 1);
+    if (hopelessNs > 0) {
+      // Its demand counts until its deadline all the same: a model whose first requests come too late
+      // would otherwise never be loaded for those after them.
+      this.#clock.at(request.deadlineNs, () => {
+        this.#loads.addDemand(model, request, -1);
+      });
+      this.#host.refuse(
+        request,
+        RequestStatus.couldNotStartInTime,
+        `it would be ${(hopelessNs / 1e6).toFixed(1)} ms late`,
+      );
+      this.#loads.pump();
+      return;
+    }
+    const wasEmpty = model.queue.length === 0;
+    const index = model.queue.insert(request);
+    const gpu = this.#freest(model, nowNs);
+    if (gpu !== undefined) {
+      this.#makeReady(gpu.placements.get(model.id)!);
+      this.#schedule(gpu);
+    }
+    const waiting = model.queue.length;
+    if (waiting > 0) {
+      if (wasEmpty || index === 0) this.#armExpiry(model);
+      const [first] = model.specs.values();
+      // Only now has the best batch changed, and with it the moment by which it must start.
+      if (wasEmpty || index === 0 || first!.batchSizes.includes(waiting)) {
+        for (const placement of model.placements) this.#wake(placement);
+      }
+    }
+    this.#loads.pump();
+  }
+
+  /** When `model` could have answered a newcomer at best: run next, alone, where it is soonest. */
+  #soonestFinish(model: Model<R>, nowNs: number, inputBytes: number): number {
+    let soonestNs = Infinity;
+    const { placements } = model;
+    for (let i = 0; i < placements.length && i < MAX_PROBES; i++) {
+      const placement = placements[(model.probeFrom + i) % placements.length]!;
+      const { gpu, estimates } = placement;
+      const freeNs = placement.state === "loaded"
+        ? gpu.exec.freeNs(nowNs)
+        : gpu.loads.freeNs(nowNs);
+      const arrivesNs = nowNs + this.#host.transferNs(gpu.spec.workerId, inputBytes);
+      const finishNs = Math.max(freeNs, arrivesNs) + estimates.exec[0]!.ns +
+        this.#returnNs(gpu.spec.workerId);
+      soonestNs = Math.min(soonestNs, finishNs);
+    }
+    // It could also be loaded somewhere; which GPU that would be is not known, so nothing is waited for.
+    const loadedNs = nowNs + model.loadFloorNs + model.execFloorNs;
+    return placements.length > MAX_PROBES ? nowNs : Math.min(soonestNs, loadedNs);
+  }
+
+  /** Of some GPUs on which the model is loaded, the one that is free first. */
+  #freest(model: Model<R>, nowNs: number): Gpu<R> | undefined {
+    const { placements } = model;
+    let best: Gpu<R> | undefined;
+    let bestNs = Infinity;
+    if (model.probeFrom >= placements.length) model.probeFrom = 0;
+    for (let i = 0; i < placements.length && i < MAX_PROBES; i++) {
+      const placement = placements[(model.probeFrom + i) % placements.length]!;
+      if (placement.state !== "loaded") continue;
+      const freeNs = placement.gpu.exec.freeNs(nowNs);
+      if (freeNs < bestNs) {
+        bestNs = freeNs;
+        best = placement.gpu;
+      }
+    }
+    model.probeFrom += 1;
+    return best;
+  }
+
+  /** Lets the placement's GPU know that its model has requests waiting, and how urgent they are. */
+  #makeReady(placement: Placement<R>): void {
+    const { gpu, model } = placement;
+    if (placement.state !== "loaded" || model.queue.length === 0) return;
+    const latestStartNs = this.#latestStart(placement);
+    if (placement.readyIndex < 0) {
+      placement.latestStartNs = latestStartNs;
+      gpu.ready.add(placement);
+    } else if (latestStartNs < placement.latestStartNs) {
+      placement.latestStartNs = latestStartNs;
+      gpu.ready.update(placement.readyIndex);
+    }
+  }
+
+  /** As makeReady, and sees to it that the GPU looks for work when it may. */
+  #wake(placement: Placement<R>): void {
+    this.#makeReady(placement);
+    const { gpu } = placement;
+    if (gpu.timer === null && gpu.ready.size > 0) this.#armTimer(gpu, this.#clock.now());
+  }
+
+  /** The latest moment at which the largest batch that waits could start in time. */
+  #latestStart({ model, estimates, gpu }: Placement<R>): number {
+    const { queue } = model;
+    const { batchSizes } = model.specs.get(gpu.spec.workerId)!;
+    const index = largestFilled(batchSizes, queue.length);
+    return queue.at(0).deadlineNs - estimates.exec[index]!.ns;
+  }
+
+  /** Gives the GPU work for as long as it will be free within schedule_ahead. */
+  #schedule(gpu: Gpu<R>): void {
+    if (gpu.removed) return;
+    gpu.timer?.cancel();
+    gpu.timer = null;
+    const nowNs = this.#clock.now();
+    while (gpu.ready.size > 0) {
+      const freeNs = gpu.exec.freeNs(nowNs);
+      if (freeNs - nowNs >= this.#options.scheduleAheadNs) {
+        this.#armTimer(gpu, nowNs);
+        return;
+      }
+      const placement = gpu.ready.first!;
+      if (placement.model.queue.length === 0) {
+        gpu.ready.remove(placement.readyIndex);
+        continue;
+      }
+      const latestStartNs = this.#latestStart(placement);
+      if (latestStartNs > placement.latestStartNs) {
+        placement.latestStartNs = latestStartNs;
+        gpu.ready.update(placement.readyIndex);
+        if (gpu.ready.first !== placement) continue;
+      }
+      this.#dispatch(placement, freeNs, nowNs);
+    }
+  }
+
+  #armTimer(gpu: Gpu<R>, nowNs: number): void {
+    const wakeNs = gpu.exec.freeNs(nowNs) - this.#options.scheduleAheadNs;
+    // A GPU that is stuck looks for work when its outcome comes, or its worker is given up.
+    const soonestNs = nowNs + STUCK_NS / 10;
+    gpu.timer = this.#clock.at(Math.max(wakeNs, soonestNs), () => {
+      gpu.timer = null;
+      this.#schedule(gpu);
+    });
+  }
+
+  /** Runs one batch of the placement's model, or takes it from the GPU's list if none can be in time. */
+  #dispatch(placement: Placement<R>, freeNs: number, nowNs: number): void {
+    const { gpu, model, estimates } = placement;
+    const { batchSizes, inputBytes } = model.specs.get(gpu.spec.workerId)!;
+    const { workerId } = gpu.spec;
+    const returnNs = this.#returnNs(workerId);
+    const arrivesNs = (index: number) =>
+      nowNs + this.#host.transferNs(workerId, batchSizes[index]! * inputBytes);
+    const finishNs = (index: number) =>
+      Math.max(freeNs, arrivesNs(index)) + estimates.exec[index]!.ns + returnNs;
+    const batch = chooseBatch(
+      model.queue,
+      batchSizes,
+      finishNs,
+      (lastDeadlineNs) => this.#overloaded(gpu, lastDeadlineNs - freeNs),
+    );
+    if (batch === null) {
+      gpu.ready.remove(placement.readyIndex);
+      this.#expire(model);
+      return;
+    }
+    this.#send(placement, batch, freeNs, arrivesNs(batch.index), returnNs, nowNs);
+  }
+
+  #send(
+    placement: Placement<R>,
+    batch: Batch,
+    freeNs: number,
+    arrivesNs: number,
+    returnNs: number,
+    nowNs: number,
+  ): void {
+    const { gpu, model, estimates } = placement;
+    const queued = model.queue.length;
+    const requests = model.queue.take(batch.from, batch.size);
+    const expectedNs = estimates.exec[batch.index]!.ns;
+    const startNs = Math.max(freeNs, arrivesNs);
+    // To start later than this would be to miss the deadline: the worker rejects it instead, and the
+    // GPU is free for those that can still be in time.
+    const lastStartNs = requests[0]!.deadlineNs - expectedNs - (returnNs - SAFETY_NS);
+    const work: InferWork<R> = {
+      type: "Infer",
+      gpu: gpu.spec,
+      modelId: model.id,
+      batchSize: batch.size,
+      requests,
+      earliestNs: nowNs,
+      latestNs: Math.max(startNs, Math.min(startNs + this.#options.latestDeltaNs, lastStartNs)),
+      expectedNs,
+      expectedEndNs: startNs + expectedNs,
+      queued,
+      copiesLoaded: model.placements.length,
+      placement,
+      batchIndex: batch.index,
+      arrivesNs,
+    };
+    placement.outstanding++;
+    gpu.inFlight.add(work);
+    gpu.exec.add(work);
+    // Most recently used: last in the map's order.
+    gpu.placements.delete(model.id);
+    gpu.placements.set(model.id, placement);
+    this.#host.send(work);
+  }
+
+  /** Whether the GPU's waiting requests need more than `timeNs`, even run in the largest batches. */
+  #overloaded(gpu: Gpu<R>, timeNs: number): boolean {
+    let neededNs = 0;
+    for (const { model, estimates } of gpu.ready.items()) {
+      const { batchSizes } = model.specs.get(gpu.spec.workerId)!;
+      const index = largestFilled(batchSizes, model.queue.length);
+      if (index < 0) continue;
+      const batches = model.queue.length / batchSizes[index]! / model.placements.length;
+      neededNs += batches * estimates.exec[index]!.ns;
+      if (neededNs > timeNs) return true;
+    }
+    return false;
+  }
+
+  #onInferFailed(work: InferWork<R>, { status, message }: ActionOutcome): void {
+    switch (status) {
+      case ActionStatus.weightsNotPresent:
+      case ActionStatus.execWeightsMissing:
+      case ActionStatus.weightsChanged:
+        this.#loads.forget(work.placement);
+        this.#retry(work, RequestStatus.error, message);
+        this.#loads.pump();
+        break;
+      case ActionStatus.couldNotStartInTime:
+      case ActionStatus.execTooLate:
+      case ActionStatus.copyInputTooLate:
+      case ActionStatus.sendTooLate:
+      case ActionStatus.shuttingDown:
+      case ActionStatus.cancelled:
+        this.#retry(work, RequestStatus.couldNotStartInTime, message);
+        break;
+      default:
+        for (const request of work.requests) {
+          this.#loads.addDemand(work.placement.model, request, -1);
+          this.#host.refuse(request, RequestStatus.error, message);
+        }
+    }
+  }
+
+  /** Queues an action's requests again where there is time, and refuses the others. */
+  #retry(
+    { requests, placement }: InferWork<R>,
+    status: Exclude<RequestStatus, 0>,
+    message: string,
+  ): void {
+    const { model } = placement;
+    const nowNs = this.#clock.now();
+    const closed = this.#closed !== null || this.#gpus.size === 0;
+    for (const request of requests) {
+      const finishNs = this.#soonestFinish(model, nowNs, request.inputBytes);
+      if (closed || finishNs > request.deadlineNs) {
+        this.#loads.addDemand(model, request, -1);
+        this.#host.refuse(request, status, message);
+      } else {
+        model.queue.insert(request);
+      }
+    }
+    if (model.queue.length === 0) return;
+    this.#armExpiry(model);
+    for (const other of model.placements) this.#wake(other);
+    const gpu = this.#freest(model, nowNs);
+    if (gpu !== undefined && gpu !== placement.gpu) this.#schedule(gpu);
+  }
+
+  /** Wakes when the most urgent request can no longer be in time, whatever happens. */
+  #armExpiry(model: Model<R>): void {
+    const dueNs = model.queue.at(0).deadlineNs - model.execFloorNs;
+    if (model.expiry !== null && model.expiryNs <= dueNs) return;
+    model.expiry?.cancel();
+    model.expiryNs = dueNs;
+    model.expiry = this.#clock.at(dueNs, () => {
+      model.expiry = null;
+      this.#expire(model);
+    });
+  }
+
+  /** Refuses the requests that can no longer be in time. */
+  #expire(model: Model<R>): void {
+    const nowNs = this.#clock.now();
+    if (model.queue.length > 0) {
+      // Reads the state of the GPUs, so that a request for which all are too busy is told now.
+      const { inputBytes } = model.queue.at(0);
+      const finishNs = Math.max(
+        this.#soonestFinish(model, nowNs, inputBytes),
+        nowNs + model.execFloorNs + 1,
+      );
+      const held = model.placements.some((placement) => placement.state === "loaded");
+      this.#refuseFirst(
+        model,
+        model.queue.firstFrom(finishNs),
+        held ? RequestStatus.skipped : RequestStatus.timeout,
+        held ? "passed over: it could no longer be in time" : "its model was not loaded in time",
+      );
+    }
+    if (model.queue.length > 0) this.#armExpiry(model);
+  }
+
+  #refuseFirst(
+    model: Model<R>,
+    count: number,
+    status: Exclude<RequestStatus, 0>,
+    message: string,
+  ): void {
+    if (count === 0) return;
+    for (const request of model.queue.take(0, count)) {
+      this.#loads.addDemand(model, request, -1);
+      this.#host.refuse(request, status, message);
+    }
+  }
+
+  /** Time from a result at the GPU to the controller, with what is kept for surprises. */
+  #returnNs(workerId: number): number {
+    return this.#host.transferNs(workerId, 0) + SAFETY_NS;
+  }
+}
+
+function gpuKey({ workerId, gpuId }: GpuSpec): string {
+  return `${workerId}/${gpuId}`;
+}

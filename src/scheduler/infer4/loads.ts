@@ -1,0 +1,297 @@
+/**
+ * Decides which models are loaded onto which GPUs.
+ *
+ * A request adds demand to its model: its batch-1 execution time over the time it has, the fraction of
+ * a GPU that must be spared for it. A model's demand is shared by the GPUs that hold it. What a GPU is
+ * asked for beyond all of its time is unserved, and so is the demand of a model that no GPU holds. The
+ * model with most unserved demand is loaded next, onto the least loaded GPU that may take a load.
+ * Models without unserved demand are never loaded.
+ */
+import type { Clock } from "../../core/clock.ts";
+import { MS } from "../../core/clock.ts";
+import { IndexedHeap } from "../../core/indexed_heap.ts";
+import { ActionStatus } from "../../core/status.ts";
+import type { ActionOutcome, Request, SchedulerHost } from "../scheduler.ts";
+import type { Infer4Options } from "./options.ts";
+import { Gpu, type Model, Placement, type WeightsWork } from "./state.ts";
+
+/** Loads that a GPU is given at a time. */
+const MAX_OUTSTANDING_LOADS = 2;
+/** A GPU that failed to load is left alone for this long. */
+const LOAD_RETRY_NS = 100 * MS;
+/** Candidates looked at, of models and of GPUs, when the first do not fit together. */
+const MAX_CANDIDATES = 16;
+
+export class Loads<R extends Request> {
+  readonly #clock: Clock;
+  readonly #host: SchedulerHost<R>;
+  readonly #options: Infer4Options;
+  readonly #onLoaded: (placement: Placement<R>) => void;
+
+  /** Models with unserved demand, most first. */
+  readonly #wanting = new IndexedHeap<Model<R>>(
+    (a, b) => a.unserved > b.unserved || (a.unserved === b.unserved && a.id < b.id),
+    (model, index) => model.wantingIndex = index,
+  );
+  /** GPUs that may be given a load now: least loaded first, then the one with most free pages. */
+  readonly #loaders = new IndexedHeap<Gpu<R>>(
+    (a, b) => a.load < b.load || (a.load === b.load && a.freePages > b.freePages),
+    (gpu, index) => gpu.loaderIndex = index,
+  );
+
+  constructor(
+    clock: Clock,
+    host: SchedulerHost<R>,
+    options: Infer4Options,
+    onLoaded: (placement: Placement<R>) => void,
+  ) {
+    this.#clock = clock;
+    this.#host = host;
+    this.#options = options;
+    this.#onLoaded = onLoaded;
+  }
+
+  addGpu(gpu: Gpu<R>): void {
+    this.#loaders.add(gpu);
+    this.pump();
+  }
+
+  removeGpu(gpu: Gpu<R>): void {
+    if (gpu.loaderIndex >= 0) this.#loaders.remove(gpu.loaderIndex);
+    for (const placement of [...gpu.placements.values()]) this.forget(placement);
+  }
+
+  /** A request needs `model`, or (sign -1) no longer does. */
+  addDemand(model: Model<R>, request: R, sign: 1 | -1): void {
+    // From the profile and the request alone: what was added is what is taken away later.
+    const timeNs = Math.max(request.deadlineNs - request.arrivalNs, model.execFloorNs);
+    model.demanding += sign;
+    model.demand = model.demanding === 0 ? 0 : model.demand + sign * model.execFloorNs / timeNs;
+    const count = model.placements.length;
+    if (count > 0) {
+      // Sharing the demand out costs a step a GPU, so it waits until there is something to share.
+      const share = model.demand / count;
+      const appliedShare = model.placements[0]!.share;
+      const threshold = Math.max(0.02, appliedShare / 4);
+      if (Math.abs(share - appliedShare) < threshold && share > 0) return;
+    }
+    this.#distribute(model);
+  }
+
+  /** Starts loads for as long as some model wants one and some GPU can take it. */
+  pump(): void {
+    const passed: Model<R>[] = [];
+    while (this.#loaders.size > 0 && passed.length < MAX_CANDIDATES) {
+      const model = this.#wanting.first;
+      if (model === undefined) break;
+      const gpu = this.#findGpu(model);
+      if (gpu === undefined || !this.#load(model, gpu)) {
+        this.#wanting.remove(model.wantingIndex);
+        passed.push(model);
+      }
+    }
+    for (const model of passed) if (model.wantingIndex < 0) this.#wanting.add(model);
+  }
+
+  onOutcome(work: WeightsWork<R>, { status, beginNs, endNs }: ActionOutcome): void {
+    const { placement } = work;
+    const { gpu } = placement;
+    if (work.type === "EvictWeights") {
+      // The pages were free from the moment the eviction was sent. If it failed because the weights are
+      // in use, they are still taken; the worker refuses a load that does not fit, which is retried.
+      return;
+    }
+    const ok = status === ActionStatus.success;
+    gpu.loads.remove(work, ok ? endNs : null);
+    if (placement.state === "loading") {
+      if (ok || status === ActionStatus.weightsAlreadyLoaded) {
+        if (ok) placement.estimates.load.record(endNs - beginNs);
+        placement.state = "loaded";
+        this.#onLoaded(placement);
+      } else {
+        this.forget(placement);
+        this.#blockLoads(gpu);
+      }
+    }
+    this.#offer(gpu);
+    this.pump();
+  }
+
+  /** The weights are not (or no longer) on the GPU. */
+  forget(placement: Placement<R>): void {
+    const { gpu, model } = placement;
+    if (placement.state === "gone") return;
+    placement.state = "gone";
+    if (placement.readyIndex >= 0) gpu.ready.remove(placement.readyIndex);
+    gpu.placements.delete(model.id);
+    gpu.freePages += model.specs.get(gpu.spec.workerId)!.weightsPages;
+    this.#setShare(placement, 0);
+    model.placements.splice(model.placements.indexOf(placement), 1);
+    this.#distribute(model);
+  }
+
+  #findGpu(model: Model<R>): Gpu<R> | undefined {
+    const passed: Gpu<R>[] = [];
+    let found: Gpu<R> | undefined;
+    while (found === undefined && passed.length < MAX_CANDIDATES) {
+      const gpu = this.#loaders.first;
+      if (gpu === undefined) break;
+      if (this.#mayLoad(model, gpu)) {
+        found = gpu;
+      } else {
+        this.#loaders.remove(gpu.loaderIndex);
+        passed.push(gpu);
+      }
+    }
+    for (const gpu of passed) this.#loaders.add(gpu);
+    return found;
+  }
+
+  #mayLoad(model: Model<R>, gpu: Gpu<R>): boolean {
+    const spec = model.specs.get(gpu.spec.workerId);
+    if (spec === undefined || gpu.placements.has(model.id)) return false;
+    if (spec.weightsPages > gpu.spec.pages) return false;
+    const count = model.placements.length;
+    if (count === 0) return true;
+    // A further copy is worth its pages only where it would be better off than with the others.
+    const load = gpu.load + model.demand / (count + 1);
+    return model.placements.every((placement) => load < placement.gpu.load);
+  }
+
+  #load(model: Model<R>, gpu: Gpu<R>): boolean {
+    const { workerId } = gpu.spec;
+    const spec = model.specs.get(workerId)!;
+    if (!this.#makeRoom(gpu, spec.weightsPages, model)) return false;
+    const placement = new Placement(gpu, model, model.estimatesOn(workerId));
+    gpu.freePages -= spec.weightsPages;
+    gpu.placements.set(model.id, placement);
+    model.placements.push(placement);
+    this.#sendLoad(placement);
+    this.#offer(gpu);
+    this.#distribute(model);
+    return true;
+  }
+
+  #sendLoad(placement: Placement<R>): void {
+    const { gpu, model } = placement;
+    const nowNs = this.#clock.now();
+    const arrivesNs = nowNs + this.#host.transferNs(gpu.spec.workerId, 0);
+    const startNs = Math.max(gpu.loads.freeNs(nowNs), arrivesNs);
+    const expectedNs = placement.estimates.load.ns;
+    const work: WeightsWork<R> = {
+      type: "LoadWeights",
+      gpu: gpu.spec,
+      modelId: model.id,
+      earliestNs: nowNs,
+      latestNs: startNs + this.#options.latestDeltaNs,
+      expectedNs,
+      expectedEndNs: startNs + expectedNs,
+      queued: model.queue.length,
+      copiesLoaded: model.placements.length,
+      placement,
+      arrivesNs,
+    };
+    gpu.loads.add(work);
+    this.#host.send(work);
+  }
+
+  /** Evicts until `pages` are free: first what has no demand, least recently used first. */
+  #makeRoom(gpu: Gpu<R>, pages: number, wanting: Model<R>): boolean {
+    if (gpu.freePages >= pages) return true;
+    const idle: Placement<R>[] = [];
+    const lesser: Placement<R>[] = [];
+    let found = gpu.freePages;
+    for (const placement of gpu.placements.values()) {
+      if (placement.state !== "loaded" || placement.outstanding > 0) continue;
+      const { model } = placement;
+      if (model.demand === 0) {
+        idle.push(placement);
+        found += model.specs.get(gpu.spec.workerId)!.weightsPages;
+        if (found >= pages) break;
+      } else if (placement.share < wanting.unserved && model.placements.length > 1) {
+        lesser.push(placement);
+      }
+    }
+    const victims: Placement<R>[] = [];
+    found = gpu.freePages;
+    for (const placement of idle.concat(lesser)) {
+      if (found >= pages) break;
+      found += placement.model.specs.get(gpu.spec.workerId)!.weightsPages;
+      victims.push(placement);
+    }
+    if (found < pages) return false;
+    for (const victim of victims) this.#evict(victim);
+    return true;
+  }
+
+  #evict(placement: Placement<R>): void {
+    const { gpu, model } = placement;
+    const nowNs = this.#clock.now();
+    const arrivesNs = nowNs + this.#host.transferNs(gpu.spec.workerId, 0);
+    const copiesLoaded = model.placements.length;
+    this.forget(placement);
+    const work: WeightsWork<R> = {
+      type: "EvictWeights",
+      gpu: gpu.spec,
+      modelId: model.id,
+      earliestNs: nowNs,
+      // An eviction that comes late is still wanted: the load behind it needs the pages.
+      latestNs: arrivesNs + 100 * this.#options.latestDeltaNs,
+      expectedNs: 0,
+      expectedEndNs: arrivesNs,
+      queued: model.queue.length,
+      copiesLoaded,
+      placement,
+      arrivesNs,
+    };
+    this.#host.send(work);
+  }
+
+  /** Shares a model's demand out to its GPUs, and notes what stays unserved. */
+  #distribute(model: Model<R>): void {
+    const count = model.placements.length;
+    let unserved = model.demand;
+    if (count > 0) {
+      const share = model.demand / count;
+      unserved = 0;
+      for (const placement of model.placements) {
+        this.#setShare(placement, share);
+        const { load } = placement.gpu;
+        if (load > 1) unserved += share * (1 - 1 / load);
+      }
+    }
+    model.unserved = unserved;
+    if (unserved > 0) {
+      if (model.wantingIndex >= 0) this.#wanting.update(model.wantingIndex);
+      else this.#wanting.add(model);
+    } else if (model.wantingIndex >= 0) {
+      this.#wanting.remove(model.wantingIndex);
+    }
+  }
+
+  #setShare(placement: Placement<R>, share: number): void {
+    const { gpu } = placement;
+    gpu.load = Math.max(0, gpu.load + share - placement.share);
+    placement.share = share;
+    if (gpu.loaderIndex >= 0) this.#loaders.update(gpu.loaderIndex);
+  }
+
+  /** Puts the GPU among those that may be given a load, or takes it out, as is right now. */
+  #offer(gpu: Gpu<R>): void {
+    const nowNs = this.#clock.now();
+    const may = !gpu.removed && nowNs >= gpu.loadsBlockedUntilNs &&
+      gpu.loads.outstanding < MAX_OUTSTANDING_LOADS &&
+      gpu.loads.freeNs(nowNs) - nowNs < this.#options.scheduleAheadNs;
+    if (may && gpu.loaderIndex < 0) this.#loaders.add(gpu);
+    else if (!may && gpu.loaderIndex >= 0) this.#loaders.remove(gpu.loaderIndex);
+    else if (may) this.#loaders.update(gpu.loaderIndex);
+  }
+
+  #blockLoads(gpu: Gpu<R>): void {
+    gpu.loadsBlockedUntilNs = this.#clock.now() + LOAD_RETRY_NS;
+    this.#clock.at(gpu.loadsBlockedUntilNs, () => {
+      this.#offer(gpu);
+      this.pump();
+    });
+  }
+}

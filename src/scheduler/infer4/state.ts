@@ -1,0 +1,131 @@
+/** What the scheduler knows of GPUs and models. */
+import type { Timer } from "../../core/clock.ts";
+import { IndexedHeap } from "../../core/indexed_heap.ts";
+import type { GpuSpec, InferAction, ModelSpec, Request, WeightsAction } from "../scheduler.ts";
+import { Estimator } from "./estimator.ts";
+import { Predictor } from "./predictor.ts";
+import { RequestQueue } from "./request_queue.ts";
+
+/** An Infer that was sent and has no outcome yet. */
+export interface InferWork<R extends Request> extends InferAction<R> {
+  readonly placement: Placement<R>;
+  /** Index of its batch size in the model's list. */
+  readonly batchIndex: number;
+  /** When its input is predicted to be at the worker. */
+  readonly arrivesNs: number;
+}
+
+/** A LoadWeights or EvictWeights that was sent and has no outcome yet. */
+export interface WeightsWork<R extends Request> extends WeightsAction {
+  readonly placement: Placement<R>;
+  readonly arrivesNs: number;
+}
+
+/** Predicted times of a model on the GPUs of one worker. */
+export class Estimates {
+  readonly exec: readonly Estimator[];
+  readonly load: Estimator;
+
+  constructor(spec: ModelSpec) {
+    this.exec = spec.execNs.map((ns) => new Estimator(ns));
+    this.load = new Estimator(spec.loadWeightsNs);
+  }
+}
+
+export class Gpu<R extends Request> {
+  readonly spec: GpuSpec;
+  freePages: number;
+  readonly exec = new Predictor<InferWork<R>>();
+  readonly loads = new Predictor<WeightsWork<R>>();
+  /** Models whose weights are here or on the way, least recently used first. */
+  readonly placements = new Map<number, Placement<R>>();
+  readonly inFlight = new Set<InferWork<R>>();
+  /**
+   * Placements whose model has requests waiting, most urgent first. A key may be too urgent, when
+   * another GPU took the request it was made for: it is checked when it comes to the front.
+   */
+  readonly ready = new IndexedHeap<Placement<R>>(
+    (a, b) => a.latestStartNs < b.latestStartNs,
+    (placement, index) => placement.readyIndex = index,
+  );
+  /** Fraction of this GPU's time that the demand placed here would take. */
+  load = 0;
+  /** Its place among the GPUs that can take a load; -1: it cannot now. */
+  loaderIndex = -1;
+  /** After a failed load, none is tried before this. */
+  loadsBlockedUntilNs = 0;
+  /** Set while requests wait and the GPU has enough to do for now. */
+  timer: Timer | null = null;
+  removed = false;
+
+  constructor(spec: GpuSpec) {
+    this.spec = spec;
+    this.freePages = spec.pages;
+  }
+}
+
+/** A model's weights on one GPU, or on the way there. */
+export class Placement<R extends Request> {
+  readonly gpu: Gpu<R>;
+  readonly model: Model<R>;
+  readonly estimates: Estimates;
+  /** Pages are taken from `loading` on, and free again once evicting. */
+  state: "loading" | "loaded" | "gone" = "loading";
+  /** The moment at which the best batch that could be formed must start at the latest. */
+  latestStartNs = 0;
+  readyIndex = -1;
+  /** Infers in flight here: weights in use are not evicted. */
+  outstanding = 0;
+  /** The part of the model's demand that is counted in `gpu.load`. */
+  share = 0;
+
+  constructor(gpu: Gpu<R>, model: Model<R>, estimates: Estimates) {
+    this.gpu = gpu;
+    this.model = model;
+    this.estimates = estimates;
+  }
+}
+
+export class Model<R extends Request> {
+  readonly id: number;
+  /** By worker; a worker that is not listed cannot run it. */
+  readonly specs = new Map<number, ModelSpec>();
+  readonly #estimates = new Map<number, Estimates>();
+  readonly queue = new RequestQueue<R>();
+  readonly placements: Placement<R>[] = [];
+  /** Where to begin when looking for a free GPU among many. */
+  probeFrom = 0;
+  /** Fastest batch-1 execution and weights load of all workers' profiles, in nanoseconds. */
+  execFloorNs = Infinity;
+  loadFloorNs = Infinity;
+  /** Fraction of one GPU's time that its unanswered requests need, to be in time. */
+  demand = 0;
+  /** Number of requests that `demand` counts, so that it can be set to exactly 0 again. */
+  demanding = 0;
+  /** Demand that no GPU serves. */
+  unserved = 0;
+  /** Its place among the models that want to be loaded; -1: it does not. */
+  wantingIndex = -1;
+  /** Wakes when the most urgent request becomes hopeless. */
+  expiry: Timer | null = null;
+  expiryNs = Infinity;
+
+  constructor(id: number) {
+    this.id = id;
+  }
+
+  addSpec(workerId: number, spec: ModelSpec): void {
+    this.specs.set(workerId, spec);
+    this.execFloorNs = Math.min(this.execFloorNs, spec.execNs[0]!);
+    this.loadFloorNs = Math.min(this.loadFloorNs, spec.loadWeightsNs);
+  }
+
+  estimatesOn(workerId: number): Estimates {
+    let estimates = this.#estimates.get(workerId);
+    if (estimates === undefined) {
+      estimates = new Estimates(this.specs.get(workerId)!);
+      this.#estimates.set(workerId, estimates);
+    }
+    return estimates;
+  }
+}

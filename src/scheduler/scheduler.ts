@@ -1,0 +1,100 @@
+/**
+ * What a scheduler is: a deterministic state machine that is told what happens (models, GPUs,
+ * requests, results) and tells its host what to do (actions, answers). It does no I/O; its only other
+ * contact is a Clock. All times are nanoseconds of the controller's clock.
+ */
+import type { ActionStatus, RequestStatus } from "../core/status.ts";
+
+/** A request as the scheduler sees it; the controller adds who asked. */
+export interface Request {
+  readonly modelId: number;
+  readonly arrivalNs: number;
+  /** The answer should be with the controller by then. */
+  readonly deadlineNs: number;
+  /** Bytes that travel to the worker. */
+  readonly inputBytes: number;
+}
+
+/** A GPU of a worker. */
+export interface GpuSpec {
+  readonly workerId: number;
+  /** Its number at the worker. */
+  readonly gpuId: number;
+  /** Pages of its weights cache. */
+  readonly pages: number;
+}
+
+/** A model as one worker reported it. Workers with the same facts should share one object. */
+export interface ModelSpec {
+  readonly weightsPages: number;
+  /** Ascending, beginning with 1. */
+  readonly batchSizes: readonly number[];
+  /** Execution time of each batch size. */
+  readonly execNs: readonly number[];
+  readonly loadWeightsNs: number;
+  readonly inputBytes: number;
+  readonly outputBytes: number;
+}
+
+interface Action {
+  readonly gpu: GpuSpec;
+  readonly modelId: number;
+  /** The window in which it must start. */
+  readonly earliestNs: number;
+  readonly latestNs: number;
+  /** How long it is predicted to take. */
+  readonly expectedNs: number;
+  /** When it is predicted to end. */
+  readonly expectedEndNs: number;
+  /** For telemetry: requests waiting for this model, and GPUs that hold it, when this was decided. */
+  readonly queued: number;
+  readonly copiesLoaded: number;
+}
+
+export interface InferAction<R extends Request> extends Action {
+  readonly type: "Infer";
+  readonly batchSize: number;
+  readonly requests: readonly R[];
+}
+
+export interface WeightsAction extends Action {
+  readonly type: "LoadWeights" | "EvictWeights";
+}
+
+export type SchedulerAction<R extends Request> = InferAction<R> | WeightsAction;
+
+/** How an action ended. The times are meaningful on success only. */
+export interface ActionOutcome {
+  readonly status: ActionStatus;
+  readonly message: string;
+  readonly beginNs: number;
+  readonly endNs: number;
+}
+
+/** What a scheduler may do. None of these calls back into the scheduler before it returns. */
+export interface SchedulerHost<R extends Request> {
+  /** Sends an action; its outcome comes back through `onOutcome` with the same object. */
+  send(action: SchedulerAction<R>): void;
+  /** Answers a request that got no result. */
+  refuse(request: R, status: Exclude<RequestStatus, 0>, message: string): void;
+  /** Answers the requests of an action that ended well. */
+  succeed(action: InferAction<R>): void;
+  /**
+   * Time that `bytes` take from here to the worker, and (0 bytes) a message from the worker to here.
+   * An estimate from what was measured.
+   */
+  transferNs(workerId: number, bytes: number): number;
+}
+
+/** A policy. Every request submitted is answered exactly once, whatever happens to GPUs and models. */
+export interface Scheduler<R extends Request> {
+  addGpu(gpu: GpuSpec): void;
+  /** The GPU is gone: its actions will have no outcome. */
+  removeGpu(gpu: GpuSpec): void;
+  /** A worker can run this model. Told once for each worker and model. */
+  addModel(workerId: number, modelId: number, spec: ModelSpec): void;
+  submit(request: R): void;
+  onOutcome(action: SchedulerAction<R>, outcome: ActionOutcome): void;
+  /** Answers all that waits, with `status`, and takes no more. */
+  close(status: Exclude<RequestStatus, 0>, message: string): void;
+}

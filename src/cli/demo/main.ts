@@ -1,7 +1,7 @@
 /**
  * `deno task demo`: a real ONNX model served by a worker, a controller and a client, each a process of
  * its own, and its outputs compared with a direct run. Ends by itself; exit code 0 means that all of it
- * worked.
+ * worked. Arguments go to the worker, e.g. `--device dawn`.
  */
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -39,7 +39,7 @@ async function demo(directory: string): Promise<void> {
   };
   const [workerPort, clientPort] = [freePort(), freePort()];
 
-  const worker = start("worker", ["worker", "-p", `${workerPort}`], env);
+  const worker = start("worker", ["worker", "-p", `${workerPort}`, ...Deno.args], env);
   await worker.line(/listening on/);
   const workerAddress = `127.0.0.1:${workerPort}`;
   const controller = start(
@@ -80,20 +80,20 @@ async function main(): Promise<number> {
     () => interrupted.reject(new Error(`not done within ${LIMIT_MS / 1000} s`)),
     LIMIT_MS,
   );
+  let failure: Error | null = null;
   try {
     await Promise.race([demo(directory), interrupted.promise]);
-    show("demo", "OK");
-    return 0;
   } catch (error) {
-    show("demo", `FAILED: ${(error as Error).message}`);
-    return 1;
-  } finally {
-    clearTimeout(limit);
-    stopping = true;
-    // Last started first: a client that loses its controller would complain.
-    for (const one of processes.toReversed()) await one.stop();
-    Deno.removeSync(directory, { recursive: true });
+    failure = error as Error;
+    show("demo", `stopping: ${failure.message}`);
   }
+  clearTimeout(limit);
+  stopping = true;
+  // Last started first: a client that loses its controller would complain.
+  for (const one of processes.toReversed()) await one.stop();
+  Deno.removeSync(directory, { recursive: true });
+  show("demo", failure === null ? "OK" : `FAILED: ${failure.message}`);
+  return failure === null ? 0 : 1;
 }
 
 if (import.meta.main) Deno.exit(await main());

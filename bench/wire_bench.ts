@@ -158,10 +158,11 @@ async function plainPinger(port: number, bytes: number): Promise<() => Promise<v
   const size = new Uint8Array(4);
   new DataView(size.buffer).setUint32(0, bytes);
   await writeAll(conn, size);
-  const message = new Uint8Array(bytes);
+  const request = new Uint8Array(bytes);
+  const answer = new Uint8Array(bytes);
   return async () => {
-    await writeAll(conn, message);
-    await readAll(conn, message);
+    await writeAll(conn, request);
+    await readAll(conn, answer);
   };
 }
 

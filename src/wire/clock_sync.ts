@@ -2,20 +2,26 @@
  * Estimates the peer's clock from the send timestamps of its messages.
  *
  * A message sent at s (sender's clock) and received at r (receiver's clock) shows the delta
- * r - s = offset + one-way delay. The smallest delta of the last {@link WINDOW} messages is the one
- * least delayed. Each side tells the other its smallest delta; with `in` ours and `out` theirs,
+ * r - s = offset + one-way delay. The smallest delta of the last {@link WINDOW} messages, and of no
+ * more than {@link WINDOW_NS}, is the one least delayed; older ones are forgotten because clocks drift:
+ * two that differ by 50 ppm are 0.5 ms further apart after ten seconds. Each side tells the other its smallest delta; with `in` ours and `out` theirs,
  * out = delay - offset and in = delay + offset, if the fastest message takes equally long both ways:
  *
  *     offset = (in - out) / 2,    RTT = in + out.
  */
 
+import { SECOND } from "../core/clock.ts";
+
 /** How many messages the smallest delta is taken from. */
 export const WINDOW = 1024;
+/** How far back they may have come, in nanoseconds. */
+export const WINDOW_NS = 10 * SECOND;
 
 export class ClockSync {
   /** Deltas in arrival order whose values ascend: the first is the smallest of the window. */
   readonly #deltas = new Float64Array(WINDOW);
   readonly #arrivals = new Float64Array(WINDOW);
+  readonly #receivedNs = new Float64Array(WINDOW);
   #head = 0;
   #length = 0;
   #received = 0;
@@ -25,11 +31,15 @@ export class ClockSync {
   observe(sentNs: number, receivedNs: number, peerDeltaNs: number): void {
     const delta = receivedNs - sentNs;
     const arrival = this.#received++;
-    if (this.#length > 0 && this.#arrivals[this.#head]! <= arrival - WINDOW) this.#dropOldest();
+    while (
+      this.#length > 0 && (this.#arrivals[this.#head]! <= arrival - WINDOW ||
+        this.#receivedNs[this.#head]! < receivedNs - WINDOW_NS)
+    ) this.#dropOldest();
     while (this.#length > 0 && this.#deltas[this.#slot(this.#length - 1)]! >= delta) this.#length--;
     const slot = this.#slot(this.#length++);
     this.#deltas[slot] = delta;
     this.#arrivals[slot] = arrival;
+    this.#receivedNs[slot] = receivedNs;
     if (!Number.isNaN(peerDeltaNs)) this.#peerDeltaNs = peerDeltaNs;
   }
 

@@ -53,7 +53,7 @@ export interface Frame {
 export type Refusal = (kind: Kind) => string | undefined;
 
 // Plain maps, so that any msgpack library can talk to us.
-const packr = new Packr({ useRecords: false });
+const packr = new Packr({ useRecords: false, encodeUndefinedAsNil: true });
 
 /** Kinds below this number are the connection's own, and carry no payload. */
 const FIRST_PAYLOAD_KIND = 16;
@@ -179,14 +179,16 @@ export class FrameParser {
   /** Parses one frame from staging. Null: more bytes are needed, or a payload is now expected. */
   #parse(): Frame | null {
     const available = this.#end - this.#start;
-    if (available < PREFIX_BYTES) return null;
+    if (available < 3) return null;
     const view = this.#view;
     const start = this.#start;
+    // Checked first: another protocol's greeting may be shorter than a frame.
     if (view.getUint16(start) !== MAGIC || view.getUint8(start + 2) !== FORMAT) {
       throw new ProtocolError(
         "not a Clockwork frame: is the peer a Clockwork node of the same version, on the right port?",
       );
     }
+    if (available < PREFIX_BYTES) return null;
     const number = view.getUint8(start + 3);
     const kind = kindOf(number);
     if (kind === undefined) throw new ProtocolError(`unknown message kind ${number}`);

@@ -23,15 +23,27 @@ export interface MemorySide {
 /** Bytes that a header takes, about; exact sizes would cost an encoding a message. */
 const HEADER_BYTES = 100;
 
+/** A link in memory, which can also break. */
+export interface BreakableLink extends Link {
+  /**
+   * Breaks the connection as a crash of either node would: what is under way is lost, and both sides
+   * learn of it after the latency.
+   */
+  cut(): void;
+}
+
 /**
  * Two connected links in one process, on a clock that is usually virtual: messages arrive after the
- * time that the network would take, in order.
+ * time that the network would take, in order. A payload of one piece is handed over as it is, so the
+ * receiver must not change it if the sender still uses it.
+ *
+ * What a handler throws leaves through the clock, so that a simulation fails where the fault is.
  */
 export function connectInMemory(
   a: MemorySide,
   b: MemorySide,
   options: MemoryLinkOptions = {},
-): [Link, Link] {
+): [BreakableLink, BreakableLink] {
   const linkA = new MemoryLink(b.name, a.clock, options);
   const linkB = new MemoryLink(a.name, b.clock, options);
   linkA.join(linkB, a.accept(linkA));
@@ -39,7 +51,7 @@ export function connectInMemory(
   return [linkA, linkB];
 }
 
-class MemoryLink implements Link {
+class MemoryLink implements BreakableLink {
   readonly peer: string;
   readonly sync = new ClockSync();
   readonly traffic: Traffic = {
@@ -48,7 +60,6 @@ class MemoryLink implements Link {
     receivedBytes: 0,
     receivedMessages: 0,
   };
-  queuedBytes = 0;
   readonly #clock: Clock;
   readonly #latencyNs: number;
   readonly #nsPerByte: number;
@@ -56,7 +67,11 @@ class MemoryLink implements Link {
   #handler: LinkHandler | undefined;
   /** When the sending side's network is free again. */
   #freeNs = 0;
-  #closed = false;
+  /** Why this side closed; undefined while it has not. */
+  #closeReason: string | undefined;
+  #ended = false;
+  /** Set once nothing can come out of either end any more, even if it was under way. */
+  #cut = false;
 
   constructor(peer: string, clock: Clock, options: MemoryLinkOptions) {
     this.peer = peer;
@@ -70,6 +85,11 @@ class MemoryLink implements Link {
     this.#handler = handler;
   }
 
+  get queuedBytes(): number {
+    if (this.#ended || this.#nsPerByte === 0) return 0;
+    return Math.max(0, Math.ceil((this.#freeNs - this.#clock.now()) / this.#nsPerByte));
+  }
+
   send<K extends Kind>(
     kind: K,
     id: number,
@@ -77,20 +97,20 @@ class MemoryLink implements Link {
     payload: readonly Uint8Array[] = [],
     onSent?: () => void,
   ): void {
-    if (this.#closed) return;
+    if (this.#ended || this.#closeReason !== undefined) return;
     let payloadBytes = 0;
     for (const piece of payload) payloadBytes += piece.length;
     const bytes = PREFIX_BYTES + HEADER_BYTES + payloadBytes;
     this.traffic.sentBytes += bytes;
     this.traffic.sentMessages++;
-    this.queuedBytes += bytes;
     const sentNs = this.#clock.now();
     const deltaNs = this.sync.deltaNs;
     this.#freeNs = Math.max(this.#freeNs, sentNs) + Math.round(bytes * this.#nsPerByte);
-    this.#clock.at(this.#freeNs, () => {
-      this.queuedBytes -= bytes;
-      if (!this.#closed) onSent?.();
-    });
+    if (onSent !== undefined) {
+      this.#clock.at(this.#freeNs, () => {
+        if (!this.#ended) onSent();
+      });
+    }
     const message = { kind, id, header, payload: joinPieces(payload, payloadBytes) } as AnyMessage;
     this.#clock.at(
       this.#freeNs + this.#latencyNs,
@@ -99,18 +119,25 @@ class MemoryLink implements Link {
   }
 
   close(reason: string): void {
-    if (this.#closed) return;
-    this.#closed = true;
-    const nowNs = this.#clock.now();
-    this.#clock.at(nowNs, () => this.#handler!.onClose(reason));
-    this.#clock.at(
-      Math.max(this.#freeNs, nowNs) + this.#latencyNs,
-      () => this.#other!.#closedByPeer(reason),
-    );
+    if (this.#ended || this.#closeReason !== undefined) return;
+    this.#closeReason = reason;
+    const sentNs = Math.max(this.#freeNs, this.#clock.now());
+    this.#clock.at(sentNs, () => this.#end(reason));
+    this.#clock.at(sentNs + this.#latencyNs, () => this.#other!.#closedByPeer(reason));
+  }
+
+  cut(): void {
+    const other = this.#other!;
+    if (this.#cut) return;
+    this.#cut = other.#cut = true;
+    this.#clock.at(this.#clock.now() + this.#latencyNs, () => {
+      this.#end("connection lost");
+      other.#end("connection lost");
+    });
   }
 
   #receive(message: AnyMessage, bytes: number, sentNs: number, peerDeltaNs: number): void {
-    if (this.#closed) return;
+    if (this.#ended || this.#cut || this.#closeReason !== undefined) return;
     this.traffic.receivedBytes += bytes;
     this.traffic.receivedMessages++;
     this.sync.observe(sentNs, this.#clock.now(), peerDeltaNs);
@@ -118,9 +145,14 @@ class MemoryLink implements Link {
   }
 
   #closedByPeer(reason: string): void {
-    if (this.#closed) return;
-    this.#closed = true;
-    this.#handler!.onClose(`the peer closed: ${reason}`);
+    // A link that was cut has lost the goodbye as well.
+    if (!this.#cut) this.#end(`the peer closed: ${reason}`);
+  }
+
+  #end(reason: string): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#handler!.onClose(this.#closeReason ?? reason);
   }
 }
 

@@ -369,6 +369,9 @@ export class Infer4<R extends Request> implements Scheduler<R> {
       case ActionStatus.couldNotStartInTime:
       case ActionStatus.execTooLate:
       case ActionStatus.copyInputTooLate:
+        work.placement.gpu.exec.distrust(this.#clock.now());
+        this.#retry(work, RequestStatus.couldNotStartInTime, message);
+        break;
       case ActionStatus.sendTooLate:
       case ActionStatus.shuttingDown:
       case ActionStatus.cancelled:

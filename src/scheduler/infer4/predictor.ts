@@ -2,6 +2,8 @@ import { MS } from "../../core/clock.ts";
 
 /** An action that is overdue by more than this is assumed stuck. */
 export const STUCK_NS = 10 * MS;
+/** The longest an engine that lets actions expire is left alone at a time. */
+const MAX_DISTRUST_NS = 160 * MS;
 
 /** Work given to an engine, which does one piece after the other, in the order given. */
 interface Piece {
@@ -15,7 +17,9 @@ interface Piece {
  *
  * Free time = the start of the oldest outstanding piece + the expected durations. A result re-anchors
  * it at the measured end. While the oldest piece is overdue, the engine is assumed to end it any
- * moment; once overdue by {@link STUCK_NS} the estimate slides with the present.
+ * moment; once overdue by {@link STUCK_NS} the estimate slides with the present. An engine that let an
+ * action's window pass is busy with something unknown: it is not counted on for a while, twice as long
+ * each time until it does something again.
  */
 export class Predictor<P extends Piece> {
   readonly #outstanding: P[] = [];
@@ -23,6 +27,9 @@ export class Predictor<P extends Piece> {
   #anchorNs = 0;
   /** Predicted end of all outstanding pieces, if all is as expected. */
   #endNs = 0;
+  /** It is not counted on before this, and next time for that long. */
+  #distrustedUntilNs = 0;
+  #distrustNs = STUCK_NS;
 
   get outstanding(): number {
     return this.#outstanding.length;
@@ -30,6 +37,10 @@ export class Predictor<P extends Piece> {
 
   /** When the engine is predicted to have done all it was given; never before `nowNs`. */
   freeNs(nowNs: number): number {
+    return Math.max(this.#undistrustedFreeNs(nowNs), this.#distrustedUntilNs);
+  }
+
+  #undistrustedFreeNs(nowNs: number): number {
     const head = this.#outstanding[0];
     if (head === undefined) return nowNs;
     const headEndNs = Math.max(this.#anchorNs, head.arrivesNs) + head.expectedNs;
@@ -53,8 +64,20 @@ export class Predictor<P extends Piece> {
     const index = this.#outstanding.indexOf(piece);
     if (index < 0) return;
     this.#outstanding.splice(index, 1);
-    if (endNs !== null) this.#anchorNs = Math.max(this.#anchorNs, endNs);
+    if (endNs !== null) {
+      this.#anchorNs = Math.max(this.#anchorNs, endNs);
+      this.#distrustedUntilNs = 0;
+      this.#distrustNs = STUCK_NS;
+    }
     this.#recompute();
+  }
+
+  /** The engine did not begin a piece within its window. */
+  distrust(nowNs: number): void {
+    // Several pieces that expire together are one sign, not several.
+    if (nowNs < this.#distrustedUntilNs) return;
+    this.#distrustedUntilNs = nowNs + this.#distrustNs;
+    this.#distrustNs = Math.min(2 * this.#distrustNs, MAX_DISTRUST_NS);
   }
 
   #recompute(): void {

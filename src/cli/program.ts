@@ -94,6 +94,8 @@ function exitCodeOf(error: unknown): number {
     console.error(`error: ${error.message}`);
     return error.exitCode;
   }
+  // Whoever read our output has read enough, as `head` does.
+  if (error instanceof Deno.errors.BrokenPipe) return 0;
   if (error instanceof Deno.errors.NotCapable) {
     console.error(`error: ${error.message}; \`deno task clockwork\` grants what Clockwork needs`);
     return 1;

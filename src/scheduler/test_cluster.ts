@@ -80,8 +80,8 @@ export class TestCluster implements SchedulerHost<TestRequest> {
   scheduler!: Scheduler<TestRequest>;
   readonly #gpus = new Map<string, TestGpu>();
   readonly #specs = new Map<string, ModelSpec>();
-  /** Predicted end of the latest Infer of each GPU, to see that predictions do not overlap. */
-  readonly #predictedEndNs = new Map<string, { action: Action; endNs: number }[]>();
+  /** Predicted end of each GPU's last Infer, to see that predictions do not overlap. */
+  readonly #predictedEndNs = new Map<string, number>();
   #inputBytes = new Map<number, number>();
 
   constructor(clock: VirtualClock) {
@@ -253,26 +253,18 @@ export class TestCluster implements SchedulerHost<TestRequest> {
     };
     this.clock.at(this.clock.now() + this.oneWayNs, () => {
       if (gpu.lost) return;
-      const predicted = this.#predictedEndNs.get(key(action.gpu));
-      if (predicted !== undefined) {
-        this.#predictedEndNs.set(
-          key(action.gpu),
-          predicted.filter((one) => one.action !== action),
-        );
-      }
+      // Predictions made before an outcome are anchored anew by it.
+      this.#predictedEndNs.delete(key(action.gpu));
       this.scheduler.onOutcome(action, outcome);
     });
   }
 
   /** Outstanding executions of a GPU must be predicted one after the other. */
   #checkPrediction(action: InferAction<TestRequest>): void {
-    const outstanding = this.#predictedEndNs.get(key(action.gpu)) ?? [];
     const startNs = action.expectedEndNs - action.expectedNs;
-    for (const { endNs } of outstanding) {
-      assert.ok(startNs >= endNs - 1, `predicted executions overlap: ${startNs} < ${endNs}`);
-    }
-    outstanding.push({ action, endNs: action.expectedEndNs });
-    this.#predictedEndNs.set(key(action.gpu), outstanding);
+    const previousEndNs = this.#predictedEndNs.get(key(action.gpu)) ?? 0;
+    assert.ok(startNs >= previousEndNs - 1, "predicted executions overlap");
+    this.#predictedEndNs.set(key(action.gpu), action.expectedEndNs);
   }
 
   #answer(request: TestRequest, status: RequestStatus): void {

@@ -2,11 +2,20 @@
 import type { Request } from "../scheduler.ts";
 import type { RequestQueue } from "./request_queue.ts";
 
-/** A choice: `size` requests from `from` on, run as batch size number `index`. */
+/** A choice: `count` requests from `from` on, run as batch size number `index`. */
 export interface Batch {
   readonly from: number;
-  readonly size: number;
+  readonly count: number;
   readonly index: number;
+}
+
+/** What is known of a model on the GPU in question. */
+export interface BatchTimes {
+  readonly batchSizes: readonly number[];
+  /** Predicted execution time of batch size number `index`. */
+  execNs(index: number): number;
+  /** When its results would be with the controller, if it ran next. */
+  finishNs(index: number): number;
 }
 
 /** Index of the largest batch size that `waiting` requests fill; -1 when none wait. */
@@ -17,35 +26,58 @@ export function largestFilled(batchSizes: readonly number[], waiting: number): n
 }
 
 /**
- * Chooses a batch from a model's queue, for a GPU on which a batch of size number i would have its
- * results with the controller at `finishNs(i)`. Null when no request could be in time there.
+ * Chooses a batch from a model's queue for a GPU. Null when no request could be in time there.
  *
  * The most urgent request that can still be in time begins the batch, with as many after it as its
- * deadline allows: waiting requests that run together cost the GPU less. When that request leaves
- * time for a small batch only, though more wait, there is a choice. While the GPU keeps up, the small
- * batch runs: nobody need miss a deadline. When the GPU has more work than it can do in time
- * (`overloaded`), somebody must; small batches would then cost most requests their deadlines, so the
- * requests in the way are passed over in favour of the largest batch that can be in time.
+ * deadline allows and make good use of the GPU: the batch with most requests per unit of time, which
+ * may have some places left empty (three requests as a batch of four, rather than two and one).
+ *
+ * When the most urgent request leaves time only for a batch that makes worse use of the GPU than one
+ * without it, there is a choice. While the GPU keeps up, nobody need miss a deadline, and the request
+ * is served. When that would make others late (`pressed`), somebody must be: batches that waste time
+ * would cost most requests their deadlines, so the requests in the way are passed over.
  */
 export function chooseBatch<R extends Request>(
   queue: RequestQueue<R>,
-  batchSizes: readonly number[],
-  finishNs: (index: number) => number,
-  overloaded: (lastDeadlineNs: number) => boolean,
+  times: BatchTimes,
+  pressed: (small: Batch, large: Batch) => boolean,
+): Batch | null {
+  const head = queue.firstFrom(times.finishNs(0));
+  if (head === queue.length) return null;
+  const withHead = bestBatch(queue, times, head, () => head);
+  const withoutHead = bestBatch(
+    queue,
+    times,
+    head,
+    (index) => queue.firstFrom(times.finishNs(index)),
+  );
+  if (withoutHead!.from === head || !pressed(withHead!, withoutHead!)) return withHead;
+  return withoutHead;
+}
+
+/** The batch with most requests per unit of time, of those that begin at `begin(index)` and are in time. */
+function bestBatch<R extends Request>(
+  queue: RequestQueue<R>,
+  { batchSizes, execNs, finishNs }: BatchTimes,
+  head: number,
+  begin: (index: number) => number,
 ): Batch | null {
   const waiting = queue.length;
-  const from = queue.firstFrom(finishNs(0));
-  if (from === waiting) return null;
-  const headDeadlineNs = queue.at(from).deadlineNs;
-  const filled = largestFilled(batchSizes, waiting - from);
-  let index = filled;
-  while (index > 0 && finishNs(index) > headDeadlineNs) index--;
-  if (index < filled && overloaded(queue.at(waiting - 1).deadlineNs)) {
-    for (let larger = filled; larger > index; larger--) {
-      const first = queue.firstFrom(finishNs(larger));
-      const size = batchSizes[larger]!;
-      if (waiting - first >= size) return { from: first, size, index: larger };
+  let best: Batch | null = null;
+  let bestRate = 0;
+  // One size larger than the waiting requests fill: beyond that, more than half the places are empty.
+  const last = Math.min(largestFilled(batchSizes, waiting - head) + 1, batchSizes.length - 1);
+  for (let index = last; index >= 0; index--) {
+    const from = begin(index);
+    if (from >= waiting || finishNs(index) > queue.at(from).deadlineNs) continue;
+    const count = Math.min(batchSizes[index]!, waiting - from);
+    // A batch that a smaller size holds too would be run as that one.
+    if (index > 0 && count <= batchSizes[index - 1]!) continue;
+    const rate = count / execNs(index);
+    if (rate > bestRate) {
+      bestRate = rate;
+      best = { from, count, index };
     }
   }
-  return { from, size: batchSizes[index]!, index };
+  return best;
 }

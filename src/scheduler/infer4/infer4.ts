@@ -25,6 +25,8 @@ import { Gpu, type InferWork, Model, type Placement, type WeightsWork } from "./
 
 /** Holders of a model that are looked at for a request; with more than that, chance spreads the rest. */
 const MAX_PROBES = 8;
+/** Batches looked ahead at to see whether a GPU is pressed. */
+const MAX_LOOKAHEAD = 32;
 /** Time kept free before a deadline for what estimates do not cover: wake-ups, queues of messages. */
 const SAFETY_NS = 500 * US;
 
@@ -286,13 +288,13 @@ export class Infer4<R extends Request> implements Scheduler<R> {
     const returnNs = this.#returnNs(workerId);
     const arrivesNs = (index: number) =>
       nowNs + this.#host.transferNs(workerId, batchSizes[index]! * inputBytes);
+    const execNs = (index: number) => estimates.exec[index]!.ns;
     const finishNs = (index: number) =>
-      Math.max(freeNs, arrivesNs(index)) + estimates.exec[index]!.ns + returnNs;
+      Math.max(freeNs, arrivesNs(index)) + execNs(index) + returnNs;
     const batch = chooseBatch(
       model.queue,
-      batchSizes,
-      finishNs,
-      (lastDeadlineNs) => this.#overloaded(gpu, lastDeadlineNs - freeNs),
+      { batchSizes, execNs, finishNs },
+      (small, large) => this.#pressed(placement, small, large, finishNs(small.index)),
     );
     if (batch === null) {
       gpu.ready.remove(placement.readyIndex);
@@ -312,7 +314,7 @@ export class Infer4<R extends Request> implements Scheduler<R> {
   ): void {
     const { gpu, model, estimates } = placement;
     const queued = model.queue.length;
-    const requests = model.queue.take(batch.from, batch.size);
+    const requests = model.queue.take(batch.from, batch.count);
     const expectedNs = estimates.exec[batch.index]!.ns;
     const startNs = Math.max(freeNs, arrivesNs);
     // To start later than this would be to miss the deadline: the worker rejects it instead, and the
@@ -322,7 +324,7 @@ export class Infer4<R extends Request> implements Scheduler<R> {
       type: "Infer",
       gpu: gpu.spec,
       modelId: model.id,
-      batchSize: batch.size,
+      batchSize: batch.count,
       requests,
       earliestNs: nowNs,
       latestNs: Math.max(startNs, Math.min(startNs + this.#options.latestDeltaNs, lastStartNs)),
@@ -343,16 +345,32 @@ export class Infer4<R extends Request> implements Scheduler<R> {
     this.#host.send(work);
   }
 
-  /** Whether the GPU's waiting requests need more than `timeNs`, even run in the largest batches. */
-  #overloaded(gpu: Gpu<R>, timeNs: number): boolean {
-    let neededNs = 0;
-    for (const { model, estimates } of gpu.ready.items()) {
-      const { batchSizes } = model.specs.get(gpu.spec.workerId)!;
-      const index = largestFilled(batchSizes, model.queue.length);
-      if (index < 0) continue;
-      const batches = model.queue.length / batchSizes[index]! / model.placements.length;
-      neededNs += batches * estimates.exec[index]!.ns;
-      if (neededNs > timeNs) return true;
+  /**
+   * Whether requests would be late if this GPU ran a small batch next, which ends at `endNs`: those of
+   * the same model behind it, in batches as `large`, or the best batches of the GPU's other models.
+   * Work is taken to be shared evenly by the GPUs that hold a model.
+   */
+  #pressed(placement: Placement<R>, small: Batch, large: Batch, endNs: number): boolean {
+    const { gpu, model, estimates } = placement;
+    const { queue } = model;
+    const batchNs = estimates.exec[large.index]!.ns;
+    let timeNs = endNs;
+    const behind = small.from + small.count;
+    const lastLooked = Math.min(queue.length, behind + MAX_LOOKAHEAD * large.count);
+    for (let i = behind; i < lastLooked; i += large.count) {
+      if (timeNs + batchNs > queue.at(i).deadlineNs) return true;
+      timeNs += batchNs / model.placements.length;
+    }
+    const others = gpu.ready.items()
+      .filter((other) => other !== placement && other.model.queue.length > 0)
+      .sort((a, b) => a.latestStartNs - b.latestStartNs);
+    timeNs = endNs;
+    for (let i = 0; i < others.length && i < MAX_LOOKAHEAD; i++) {
+      const other = others[i]!;
+      if (timeNs > this.#latestStart(other)) return true;
+      const { batchSizes } = other.model.specs.get(gpu.spec.workerId)!;
+      const index = largestFilled(batchSizes, other.model.queue.length);
+      timeNs += other.estimates.exec[index]!.ns / other.model.placements.length;
     }
     return false;
   }

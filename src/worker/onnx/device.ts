@@ -67,21 +67,6 @@ function describeAdapter(adapter: GPUAdapter): string {
 }
 
 /**
- * Makes emulated GPUs bearable: their subgroup operations are about ten times slower than the plain
- * kernels that ONNX Runtime falls back to.
- */
-function withoutSubgroups(adapter: GPUAdapter): void {
-  const requestDevice = adapter.requestDevice.bind(adapter);
-  adapter.requestDevice = (descriptor?: GPUDeviceDescriptor) =>
-    requestDevice({
-      ...descriptor,
-      requiredFeatures: [...descriptor?.requiredFeatures ?? []].filter(
-        (feature) => !feature.startsWith("subgroup"),
-      ),
-    });
-}
-
-/**
  * Vulkan's window-system parts print an error for each instance when this is not set, though no window is
  * ever opened; any directory contents them.
  */
@@ -100,7 +85,6 @@ async function openAdapter(kind: "dawn" | "deno"): Promise<{ name: string; softw
   const { description, device, architecture } = adapter.info;
   const software = adapter.info.isFallbackAdapter ||
     SOFTWARE.test(`${description} ${device} ${architecture}`);
-  if (software) withoutSubgroups(adapter);
   // ONNX Runtime asks navigator.gpu for an adapter. An adapter gives one device only, so that the same
   // one can be handed out once; a lost device needs a new thread anyway.
   Object.defineProperty(navigator, "gpu", {

@@ -1,0 +1,69 @@
+import assert from "node:assert/strict";
+import { type InputShapes, planGraph, symbolicShapes } from "./plan.ts";
+import type { Model } from "./proto.ts";
+import { floatTensor, model, node, valueInfo } from "./testing.ts";
+
+function graph(shape: readonly (number | string)[]): Model {
+  return model(shape, ["n", 4], [node("Identity", ["x"], "y")], []);
+}
+
+function refusal(changed: Model, shapes: InputShapes = {}): string {
+  let message = "";
+  assert.throws(() => planGraph(changed, shapes), (error) => {
+    message = String(error);
+    return message.startsWith("ModelShapeError");
+  });
+  return message;
+}
+
+Deno.test("an open first dimension is the batch", () => {
+  const plan = planGraph(graph(["n", 4]), {});
+  assert.deepEqual(plan, {
+    inputs: [{ name: "x", dtype: "float32", dims: [1, 4] }],
+    outputs: [{ name: "y", dtype: "float32" }],
+    batchable: true,
+  });
+  assert.deepEqual([...symbolicShapes(plan)], [["x", ["batch", 4]]]);
+});
+
+Deno.test("a fixed first dimension, or an input without it, leaves nothing to batch", () => {
+  const fixed = planGraph(graph([1, 4]), {});
+  assert.equal(fixed.batchable, false);
+  assert.deepEqual([...symbolicShapes(fixed)], [["x", [1, 4]]]);
+  const mixed = graph(["n", 4]);
+  mixed.graph.input.push(valueInfo("rate", [], 7));
+  const plan = planGraph(mixed, {});
+  assert.equal(plan.batchable, false);
+  assert.deepEqual(plan.inputs[1], { name: "rate", dtype: "int64", dims: [] });
+});
+
+Deno.test("given sizes close dynamic dimensions", () => {
+  const plan = planGraph(graph(["n", 3, "h", "w"]), { x: [1, 3, 48, 192] });
+  assert.deepEqual(plan.inputs[0]!.dims, [1, 3, 48, 192]);
+  assert.equal(plan.batchable, true);
+});
+
+Deno.test("initializers listed as inputs are not inputs", () => {
+  const changed = graph(["n", 4]);
+  changed.graph.input.push(valueInfo("w", [4]));
+  changed.graph.initializer.push(floatTensor("w", [4], () => 1));
+  assert.deepEqual(planGraph(changed, {}).inputs.map((input) => input.name), ["x"]);
+});
+
+Deno.test("what cannot be served names the tensor and the way out", () => {
+  assert.match(
+    refusal(graph(["n", 3, "h", "w"])),
+    /input "x" leaves dimension 2 and 3 open; .*\[1, 3, SIZE, SIZE\]/,
+  );
+  assert.match(refusal(graph(["n", 3]), { x: [1, 4] }), /\[1,4\] given for input "x" .* \[\?,3\]/);
+  assert.match(refusal(graph(["n", 3]), { x: [1, 3, 1] }), /does not fit/);
+  assert.match(refusal(graph(["n", 3]), { x: [8, 3] }), /give 1 in "shapes", not 8/);
+  assert.match(refusal(graph(["n", 3]), { z: [1] }), /the input "z", .* its inputs are: x/);
+  const text = graph(["n"]);
+  text.graph.input[0] = valueInfo("x", ["n"], 8);
+  assert.match(refusal(text), /input "x" is of string; requests carry/);
+  const unshaped = graph(["n"]);
+  unshaped.graph.input[0]!.type!.tensorType!.shape = null;
+  assert.match(refusal(unshaped), /no declared shape/);
+  assert.deepEqual(planGraph(unshaped, { x: [1, 2] }).inputs[0]!.dims, [1, 2]);
+});

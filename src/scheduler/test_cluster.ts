@@ -82,7 +82,8 @@ export class TestCluster implements SchedulerHost<TestRequest> {
   readonly #specs = new Map<string, ModelSpec>();
   /** Predicted end of each GPU's last Infer, to see that predictions do not overlap. */
   readonly #predictedEndNs = new Map<string, number>();
-  #inputBytes = new Map<number, number>();
+  #droppedWeights = false;
+  readonly #inputBytes = new Map<number, number>();
 
   constructor(clock: VirtualClock) {
     this.clock = clock;
@@ -119,6 +120,7 @@ export class TestCluster implements SchedulerHost<TestRequest> {
   /** Takes the weights off a GPU behind the scheduler's back. */
   dropWeights(spec: GpuSpec, modelId: number): void {
     const gpu = this.#gpus.get(key(spec))!;
+    this.#droppedWeights = true;
     if (gpu.loaded.delete(modelId)) gpu.freePages += this.#spec(spec, modelId).weightsPages;
   }
 
@@ -216,6 +218,7 @@ export class TestCluster implements SchedulerHost<TestRequest> {
       return;
     }
     if (!gpu.loaded.has(action.modelId)) {
+      assert.ok(this.#droppedWeights, "an Infer whose weights are not loaded when it is to start");
       this.#report(gpu, action, ActionStatus.execWeightsMissing, 0, 0);
       return;
     }

@@ -115,6 +115,8 @@ export class Infer4<R extends Request> implements Scheduler<R> {
       gpu.exec.remove(work, null);
       this.#onInferFailed(work, outcome);
     }
+    // Weights that nothing uses any more may make room for others.
+    if (work.placement.outstanding === 0) this.#loads.pump();
     this.#schedule(gpu);
   }
 

@@ -17,10 +17,11 @@ import { Gpu, type Model, Placement, type WeightsWork } from "./state.ts";
 
 /** Loads that a GPU is given at a time. */
 const MAX_OUTSTANDING_LOADS = 2;
-/** A GPU that failed to load is left alone for this long. */
-const LOAD_RETRY_NS = 100 * MS;
+/** A GPU that failed to load is left alone for this long; one that was only late, for the other. */
+const FAILED_PAUSE_NS = 100 * MS;
+const LATE_PAUSE_NS = 5 * MS;
 /** Candidates looked at, of models and of GPUs, when the first do not fit together. */
-const MAX_CANDIDATES = 16;
+const MAX_CANDIDATES = 4;
 
 export class Loads<R extends Request> {
   readonly #clock: Clock;
@@ -80,6 +81,7 @@ export class Loads<R extends Request> {
 
   /** Starts loads for as long as some model wants one and some GPU can take it. */
   pump(): void {
+    if (this.#wanting.size === 0 || this.#loaders.size === 0) return;
     const passed: Model<R>[] = [];
     while (this.#loaders.size > 0 && passed.length < MAX_CANDIDATES) {
       const model = this.#wanting.first;
@@ -110,7 +112,9 @@ export class Loads<R extends Request> {
         this.#onLoaded(placement);
       } else {
         this.forget(placement);
-        this.#blockLoads(gpu);
+        const late = status === ActionStatus.loadWeightsTooLate ||
+          status === ActionStatus.couldNotStartInTime;
+        this.#blockLoads(gpu, late ? LATE_PAUSE_NS : FAILED_PAUSE_NS);
       }
     }
     this.#offer(gpu);
@@ -183,7 +187,8 @@ export class Loads<R extends Request> {
       gpu: gpu.spec,
       modelId: model.id,
       earliestNs: nowNs,
-      latestNs: startNs + this.#options.latestDeltaNs,
+      // The load before it may take longer than its profile says, and weights are wanted late too.
+      latestNs: startNs + expectedNs + this.#options.latestDeltaNs,
       expectedNs,
       expectedEndNs: startNs + expectedNs,
       queued: model.queue.length,
@@ -287,8 +292,8 @@ export class Loads<R extends Request> {
     else if (may) this.#loaders.update(gpu.loaderIndex);
   }
 
-  #blockLoads(gpu: Gpu<R>): void {
-    gpu.loadsBlockedUntilNs = this.#clock.now() + LOAD_RETRY_NS;
+  #blockLoads(gpu: Gpu<R>, pauseNs: number): void {
+    gpu.loadsBlockedUntilNs = this.#clock.now() + pauseNs;
     this.#clock.at(gpu.loadsBlockedUntilNs, () => {
       this.#offer(gpu);
       this.pump();

@@ -23,9 +23,12 @@ interface Piece {
  */
 export class Predictor<P extends Piece> {
   readonly #outstanding: P[] = [];
+  /** When each outstanding piece can start at the earliest, whatever is before it. */
+  readonly #notBeforeNs: number[] = [];
   /** When the engine ended its last piece, as measured. */
   #anchorNs = 0;
-  /** Predicted end of all outstanding pieces, if all is as expected. */
+  /** Predicted ends of the oldest outstanding piece and of the newest, if all is as expected. */
+  #headEndNs = 0;
   #endNs = 0;
   /** It is not counted on before this, and next time for that long. */
   #distrustedUntilNs = 0;
@@ -37,26 +40,23 @@ export class Predictor<P extends Piece> {
 
   /** When the engine is predicted to have done all it was given; never before `nowNs`. */
   freeNs(nowNs: number): number {
-    return Math.max(this.#undistrustedFreeNs(nowNs), this.#distrustedUntilNs);
-  }
-
-  #undistrustedFreeNs(nowNs: number): number {
-    const head = this.#outstanding[0];
-    if (head === undefined) return nowNs;
-    const headEndNs = Math.max(this.#anchorNs, head.arrivesNs) + head.expectedNs;
-    const overdueNs = nowNs - headEndNs;
-    if (overdueNs <= 0) return this.#endNs;
-    // Overdue: what follows has not begun, so it is pushed back as far; a stuck head may take as long
-    // again as it has been stuck, and a newcomer should not count on the engine.
-    const slackNs = overdueNs > STUCK_NS ? STUCK_NS : 0;
-    return this.#endNs + overdueNs + slackNs;
+    let freeNs = nowNs;
+    if (this.#outstanding.length > 0) {
+      freeNs = this.#headEndNs >= nowNs ? this.#endNs : this.#overdueFreeNs(nowNs);
+    }
+    return Math.max(freeNs, this.#distrustedUntilNs);
   }
 
   add(piece: P): void {
-    this.#endNs = this.#outstanding.length === 0
-      ? Math.max(this.#anchorNs, piece.arrivesNs) + piece.expectedNs
-      : Math.max(this.#endNs, piece.arrivesNs) + piece.expectedNs;
+    const notBeforeNs = Math.max(piece.arrivesNs, this.#distrustedUntilNs);
     this.#outstanding.push(piece);
+    this.#notBeforeNs.push(notBeforeNs);
+    if (this.#outstanding.length === 1) {
+      this.#headEndNs = Math.max(this.#anchorNs, notBeforeNs) + piece.expectedNs;
+      this.#endNs = this.#headEndNs;
+    } else {
+      this.#endNs = Math.max(this.#endNs, notBeforeNs) + piece.expectedNs;
+    }
   }
 
   /** A piece has ended, at `endNs` if it ran. Pieces may end in another order than they were given. */
@@ -64,12 +64,16 @@ export class Predictor<P extends Piece> {
     const index = this.#outstanding.indexOf(piece);
     if (index < 0) return;
     this.#outstanding.splice(index, 1);
+    this.#notBeforeNs.splice(index, 1);
     if (endNs !== null) {
       this.#anchorNs = Math.max(this.#anchorNs, endNs);
       this.#distrustedUntilNs = 0;
       this.#distrustNs = STUCK_NS;
     }
-    this.#recompute();
+    const head = this.#outstanding[0];
+    if (head === undefined) return;
+    this.#headEndNs = Math.max(this.#anchorNs, this.#notBeforeNs[0]!) + head.expectedNs;
+    this.#endNs = this.#endAfter(this.#headEndNs);
   }
 
   /** The engine did not begin a piece within its window. */
@@ -80,11 +84,19 @@ export class Predictor<P extends Piece> {
     this.#distrustNs = Math.min(2 * this.#distrustNs, MAX_DISTRUST_NS);
   }
 
-  #recompute(): void {
-    let endNs = this.#anchorNs;
-    for (const piece of this.#outstanding) {
-      endNs = Math.max(endNs, piece.arrivesNs) + piece.expectedNs;
+  /** While the oldest piece is overdue, what follows has not begun. */
+  #overdueFreeNs(nowNs: number): number {
+    // A stuck engine stays out of reach of schedule_ahead: a newcomer should not count on it.
+    const stuck = nowNs - this.#headEndNs > STUCK_NS;
+    return this.#endAfter(stuck ? nowNs + STUCK_NS : nowNs);
+  }
+
+  /** The end of the newest piece, if the oldest ends at `headEndNs`. */
+  #endAfter(headEndNs: number): number {
+    let endNs = headEndNs;
+    for (let i = 1; i < this.#outstanding.length; i++) {
+      endNs = Math.max(endNs, this.#notBeforeNs[i]!) + this.#outstanding[i]!.expectedNs;
     }
-    this.#endNs = endNs;
+    return endNs;
   }
 }

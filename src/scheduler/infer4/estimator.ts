@@ -25,13 +25,25 @@ export class Estimator {
     const slot = this.#count++ % ESTIMATE_WINDOW;
     const replaced = this.#window[slot]!;
     this.#window[slot] = measuredNs;
-    if (measuredNs >= this.#estimateNs) {
-      this.#estimateNs = measuredNs;
-    } else if (replaced === this.#estimateNs) {
-      const filled = Math.min(this.#count, ESTIMATE_WINDOW);
-      let largest = 0;
-      for (let i = 0; i < filled; i++) largest = Math.max(largest, this.#window[i]!);
-      this.#estimateNs = largest;
-    }
+    if (measuredNs >= this.#estimateNs) this.#estimateNs = measuredNs;
+    else if (replaced === this.#estimateNs) this.#estimateNs = this.#largest();
+  }
+
+  /** Takes the largest measurements for as large as the next smaller one. */
+  forgetLargest(): void {
+    let next = 0;
+    for (const ns of this.#filled()) if (ns < this.#estimateNs) next = Math.max(next, ns);
+    if (next === 0) return;
+    const filled = this.#filled();
+    for (let i = 0; i < filled.length; i++) filled[i] = Math.min(filled[i]!, next);
+    this.#estimateNs = next;
+  }
+
+  #filled(): Float64Array {
+    return this.#window.subarray(0, Math.min(this.#count, ESTIMATE_WINDOW));
+  }
+
+  #largest(): number {
+    return this.#filled().reduce((a, b) => Math.max(a, b));
   }
 }

@@ -107,7 +107,7 @@ export class Infer4<R extends Request> implements Scheduler<R> {
     work.placement.outstanding--;
     if (outcome.status === ActionStatus.success) {
       const durationNs = outcome.endNs - outcome.beginNs;
-      work.placement.estimates.exec[work.batchIndex]!.record(durationNs);
+      work.placement.estimates.recordExec(work.batchIndex, durationNs, this.#clock.now());
       gpu.exec.remove(work, outcome.endNs);
       for (const request of work.requests) this.#loads.addDemand(work.placement.model, request, -1);
       this.#host.succeed(work);
@@ -145,6 +145,7 @@ export class Infer4<R extends Request> implements Scheduler<R> {
     const hopelessNs = this.#soonestFinish(model, nowNs, request.inputBytes) - request.deadlineNs;
     this.#loads.addDemand(model, request, 1);
     if (hopelessNs > 0) {
+      this.#doubt(model, nowNs);
       // Its demand counts until its deadline all the same: a model whose first requests come too late
       // would otherwise never be loaded for those after them.
       this.#clock.at(request.deadlineNs, () => {
@@ -192,9 +193,16 @@ export class Infer4<R extends Request> implements Scheduler<R> {
         this.#returnNs(gpu.spec.workerId);
       soonestNs = Math.min(soonestNs, finishNs);
     }
-    // It could also be loaded somewhere; which GPU that would be is not known, so nothing is waited for.
-    const loadedNs = nowNs + model.loadFloorNs + model.execFloorNs;
-    return placements.length > MAX_PROBES ? nowNs : Math.min(soonestNs, loadedNs);
+    if (placements.length > MAX_PROBES) return nowNs;
+    // Where it is not, it could be loaded; which GPU that would be is not known, so none is waited for.
+    if (placements.length === this.#gpus.size) return soonestNs;
+    return Math.min(soonestNs, nowNs + model.loadFloorNs + model.execFloorNs);
+  }
+
+  #doubt({ placements }: Model<R>, nowNs: number): void {
+    for (let i = 0; i < placements.length && i < MAX_PROBES; i++) {
+      if (placements[i]!.outstanding === 0) placements[i]!.estimates.doubt(nowNs);
+    }
   }
 
   /** Of some GPUs on which the model is loaded, the one that is free first. */
@@ -300,6 +308,7 @@ export class Infer4<R extends Request> implements Scheduler<R> {
     );
     if (batch === null) {
       gpu.ready.remove(placement.readyIndex);
+      this.#doubt(model, nowNs);
       this.#expire(model);
       return;
     }

@@ -201,6 +201,22 @@ Deno.test("a slow worker's estimates become its own", () => {
   assert.equal(last!.expectedNs, 9.9 * MS);
 });
 
+Deno.test("one hiccup longer than the SLO does not keep a model from running for ever", () => {
+  const made = cluster();
+  let hiccup = true;
+  made.addGpu(0, { execNs: (ns) => hiccup ? 300 * MS : ns });
+  made.addModel(0, RESNET50);
+  made.submit(0, 100 * MS);
+  made.clock.advance(SECOND);
+  hiccup = false;
+  for (let i = 0; i < 20; i++) {
+    made.submit(0, 100 * MS);
+    made.clock.advance(20 * MS);
+  }
+  const good = made.requests.filter((request) => request.good).length;
+  assert.ok(good >= 15, `${good} of 20`);
+});
+
 Deno.test("after close everything is answered, and nothing is taken", () => {
   const made = cluster();
   made.addGpu(0);

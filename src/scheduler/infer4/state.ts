@@ -1,5 +1,5 @@
 /** What the scheduler knows of GPUs and models. */
-import type { Timer } from "../../core/clock.ts";
+import { MS, type Timer } from "../../core/clock.ts";
 import { IndexedHeap } from "../../core/indexed_heap.ts";
 import type { GpuSpec, InferAction, ModelSpec, Request, WeightsAction } from "../scheduler.ts";
 import { Estimator } from "./estimator.ts";
@@ -25,12 +25,32 @@ export interface WeightsWork<R extends Request> extends WeightsAction {
 export class Estimates {
   readonly exec: readonly Estimator[];
   readonly load: Estimator;
+  /** When an execution was last measured. */
+  #measuredNs = 0;
 
   constructor(spec: ModelSpec) {
     this.exec = spec.execNs.map((ns) => new Estimator(ns));
     this.load = new Estimator(spec.loadWeightsNs);
   }
+
+  recordExec(index: number, measuredNs: number, nowNs: number): void {
+    this.exec[index]!.record(measuredNs);
+    this.#measuredNs = nowNs;
+  }
+
+  /**
+   * Doubts estimates that let no request run. One hiccup longer than the SLO would otherwise keep the
+   * model from ever running again here, as only running corrects an estimate: so each time that nothing
+   * has been measured for {@link DOUBT_NS}, the largest measurements are forgotten.
+   */
+  doubt(nowNs: number): void {
+    if (nowNs - this.#measuredNs < DOUBT_NS) return;
+    this.#measuredNs = nowNs;
+    for (const estimator of this.exec) estimator.forgetLargest();
+  }
 }
+
+const DOUBT_NS = 50 * MS;
 
 export class Gpu<R extends Request> {
   readonly spec: GpuSpec;

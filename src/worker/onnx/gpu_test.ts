@@ -1,0 +1,82 @@
+/**
+ * WebGPU, on whatever this machine has: its GPU, or one emulated by Mesa's lavapipe or by the SwiftShader
+ * that comes with Chromium. Where there is none, the steps are ignored and say why.
+ */
+import assert from "node:assert/strict";
+import type { GpuCaseResult } from "./testing_gpu.ts";
+
+const SWIFTSHADER = "/usr/lib/chromium/vk_swiftshader_icd.json";
+/** A driver that hangs must not hang the tests. */
+const TIMEOUT_MS = 120_000;
+
+async function runCase(
+  env: Record<string, string>,
+  args: readonly string[],
+): Promise<GpuCaseResult> {
+  const program = new URL("./testing_gpu.ts", import.meta.url).pathname;
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["run", "--allow-all", "--unstable-webgpu", "--no-check", program, ...args],
+    env,
+    stdout: "piped",
+    stderr: "piped",
+    signal: AbortSignal.timeout(TIMEOUT_MS),
+  });
+  const { code, signal, stdout, stderr } = await child.output();
+  const text = new TextDecoder().decode(stdout).trim();
+  assert.equal(
+    code,
+    0,
+    `${args.join(" ")}: exit code ${code}, signal ${signal}: ${new TextDecoder().decode(stderr)}`,
+  );
+  return JSON.parse(text.split("\n").at(-1)!);
+}
+
+/** Tries this machine's own drivers, then SwiftShader. */
+async function onSomeGpu(device: string, models: readonly string[]): Promise<GpuCaseResult> {
+  const result = await runCase({}, [device, ...models]);
+  if (!("unavailable" in result)) return result;
+  try {
+    Deno.statSync(SWIFTSHADER);
+  } catch {
+    return { unavailable: `${result.unavailable}; no SwiftShader at ${SWIFTSHADER}` };
+  }
+  return await runCase({ VK_ICD_FILENAMES: SWIFTSHADER }, [device, ...models]);
+}
+
+// Dawn's shaders compile slowly on SwiftShader, so that it gets one small model.
+const cases = [
+  ["deno", ["cls", "residual_conv", "two_in_two_out", "fixed_batch"]],
+  ["dawn", ["two_in_two_out"]],
+] as const;
+
+for (const [device, models] of cases) {
+  Deno.test(`${device}: weights are hoisted, with right results`, async (t) => {
+    const result = await onSomeGpu(device, models);
+    const ignore = "unavailable" in result;
+    if (ignore) console.log(`ignored, no ${device} device: ${result.unavailable}`);
+    await t.step({
+      name: "a model that does not load is refused, and the next ones load",
+      ignore,
+      fn: () => {
+        assert.ok(!ignore);
+        assert.match(result.refusal, /^2: .*Frobnicate/);
+      },
+    });
+    for (const name of models) {
+      await t.step({
+        name,
+        ignore,
+        fn: () => {
+          assert.ok(!ignore);
+          const served = result.models.find((one) => one.name === name)!;
+          const batchSizes = name === "cls" || name === "fixed_batch" ? [1] : [1, 2];
+          assert.deepEqual(served.batchSizes, batchSizes);
+          assert.equal(served.hoisted, true, served.notes.join("\n"));
+          assert.equal(served.sameAsPlain, true);
+          assert.ok(served.difference < 1e-3, `differs by ${served.difference}`);
+          assert.equal(served.copiesAgree, true);
+        },
+      });
+    }
+  });
+}

@@ -3,13 +3,13 @@ import { dirname, join } from "node:path";
 import { writeModel } from "./testing.ts";
 
 /** Sizes small enough for tests; the classifier's are its own. */
-export const OCR_SHAPES = {
+export const OCR_SHAPES: Readonly<Record<OcrModel, readonly number[]>> = {
   det: [1, 3, 96, 96],
   rec: [1, 3, 48, 96],
   cls: [1, 3, 48, 192],
-} as const;
+};
 
-export type OcrModel = keyof typeof OCR_SHAPES;
+export type OcrModel = "det" | "rec" | "cls";
 
 /** Where npm's cache has the three files. */
 export async function ocrFiles(): Promise<Record<OcrModel, string>> {

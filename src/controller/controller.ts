@@ -355,7 +355,7 @@ export class Controller implements ClientRequests {
         if (failed === null) {
           const loaded = result as MessageOf<"LoadModelFromDiskResult">;
           facts ??= loaded.header;
-          specs.set(peer.id, specOf(loaded.header, specs));
+          specs.set(peer.id, specOf(loaded.header));
         } else {
           problem ||= `worker ${peer.id}: ${failed}`;
         }
@@ -460,9 +460,9 @@ export class Controller implements ClientRequests {
   }
 }
 
-/** A worker's facts as the scheduler takes them; an equal spec of another worker is shared. */
-function specOf(facts: ModelFacts, others: ReadonlyMap<number, ModelSpec>): ModelSpec {
-  const spec: ModelSpec = {
+/** A worker's facts as the scheduler takes them. */
+function specOf(facts: ModelFacts): ModelSpec {
+  return {
     weightsPages: facts.num_weights_pages,
     batchSizes: facts.supported_batch_sizes,
     execNs: facts.exec_times_ns,
@@ -470,12 +470,4 @@ function specOf(facts: ModelFacts, others: ReadonlyMap<number, ModelSpec>): Mode
     inputBytes: facts.input_size,
     outputBytes: facts.output_size,
   };
-  for (const other of others.values()) {
-    const same = other.weightsPages === spec.weightsPages &&
-      other.loadWeightsNs === spec.loadWeightsNs &&
-      other.execNs.join() === spec.execNs.join() &&
-      other.batchSizes.join() === spec.batchSizes.join();
-    if (same) return other;
-  }
-  return spec;
 }

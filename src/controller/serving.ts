@@ -123,7 +123,7 @@ export class Serving implements SchedulerHost<PendingRequest> {
   addModel(model: ServedModel, specs: ReadonlyMap<number, ModelSpec>): void {
     this.#models.set(model.id, model);
     this.#counts.set(model.id, { unanswered: 0, residentOn: new Set() });
-    for (const [workerId, spec] of specs) this.#scheduler.addModel(workerId, model.id, spec);
+    this.#scheduler.setModel(model.id, specs);
   }
 
   infer(

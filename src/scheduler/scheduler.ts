@@ -24,7 +24,7 @@ export interface GpuSpec {
   readonly pages: number;
 }
 
-/** A model as one worker reported it. Workers with the same facts should share one object. */
+/** A model as one worker reported it. */
 export interface ModelSpec {
   readonly weightsPages: number;
   /** Ascending, beginning with 1. */
@@ -91,8 +91,13 @@ export interface Scheduler<R extends Request> {
   addGpu(gpu: GpuSpec): void;
   /** The GPU is gone: its actions will have no outcome. */
   removeGpu(gpu: GpuSpec): void;
-  /** A worker can run this model. Told once for each worker and model. */
-  addModel(workerId: number, modelId: number, spec: ModelSpec): void;
+  /**
+   * Tells which workers can run a model, in place of what was told before. Copies of a model should
+   * share one map, which must not change afterwards.
+   */
+  setModel(modelId: number, specs: ReadonlyMap<number, ModelSpec>): void;
+  /** The model is no more: what waits for it is refused, and its weights are evicted. */
+  removeModel(modelId: number): void;
   submit(request: R): void;
   onOutcome(action: SchedulerAction<R>, outcome: ActionOutcome): void;
   /** Answers all that waits, with `status`, and takes no more. */

@@ -124,10 +124,11 @@ export class TestCluster implements SchedulerHost<TestRequest> {
     if (gpu.loaded.delete(modelId)) gpu.freePages += this.#spec(spec, modelId).weightsPages;
   }
 
-  addModel(modelId: number, spec: ModelSpec, workerId = 0): void {
-    this.#specs.set(`${workerId}/${modelId}`, spec);
+  /** Makes a model known, on worker 0 or on those named. */
+  setModel(modelId: number, spec: ModelSpec, workerIds: readonly number[] = [0]): void {
+    for (const workerId of workerIds) this.#specs.set(`${workerId}/${modelId}`, spec);
     this.#inputBytes.set(modelId, spec.inputBytes);
-    this.scheduler.addModel(workerId, modelId, spec);
+    this.scheduler.setModel(modelId, new Map(workerIds.map((workerId) => [workerId, spec])));
   }
 
   submit(modelId: number, sloNs: number): TestRequest {

@@ -21,7 +21,14 @@ import { type Batch, chooseBatch, largestFilled } from "./batch.ts";
 import { Loads } from "./loads.ts";
 import { DEFAULT_INFER4_OPTIONS, type Infer4Options } from "./options.ts";
 import { STUCK_NS } from "./predictor.ts";
-import { Gpu, type InferWork, Model, type Placement, type WeightsWork } from "./state.ts";
+import {
+  Gpu,
+  type InferWork,
+  Model,
+  type Placement,
+  type Runs,
+  type WeightsWork,
+} from "./state.ts";
 
 /** Holders of a model that are looked at for a request; with more than that, chance spreads the rest. */
 const MAX_PROBES = 8;
@@ -37,6 +44,7 @@ export class Infer4<R extends Request> implements Scheduler<R> {
   readonly #loads: Loads<R>;
   readonly #gpus = new Map<string, Gpu<R>>();
   readonly #models = new Map<number, Model<R>>();
+  readonly #runsOf = new WeakMap<ReadonlyMap<number, ModelSpec>, Runs>();
   #closed: { status: Exclude<RequestStatus, 0>; message: string } | null = null;
 
   constructor(clock: Clock, host: SchedulerHost<R>, options: Partial<Infer4Options> = {}) {
@@ -70,13 +78,23 @@ export class Infer4<R extends Request> implements Scheduler<R> {
     this.#loads.pump();
   }
 
-  addModel(workerId: number, modelId: number, spec: ModelSpec): void {
-    let model = this.#models.get(modelId);
-    if (model === undefined) {
-      model = new Model(modelId);
-      this.#models.set(modelId, model);
-    }
-    model.addSpec(workerId, this.#usable(spec));
+  setModel(modelId: number, specs: ReadonlyMap<number, ModelSpec>): void {
+    const runs = this.#runs(specs);
+    const model = this.#models.get(modelId);
+    if (model === undefined) this.#models.set(modelId, new Model(modelId, runs));
+    else model.runs = runs;
+    this.#loads.pump();
+  }
+
+  removeModel(modelId: number): void {
+    const model = this.#models.get(modelId);
+    if (model === undefined) return;
+    this.#models.delete(modelId);
+    model.removed = true;
+    model.expiry?.cancel();
+    const message = `model ${modelId} has been unloaded`;
+    this.#refuseFirst(model, model.queue.length, RequestStatus.invalidRequest, message);
+    this.#loads.evictRemoved(model);
     this.#loads.pump();
   }
 
@@ -116,7 +134,10 @@ export class Infer4<R extends Request> implements Scheduler<R> {
       this.#onInferFailed(work, outcome);
     }
     // Weights that nothing uses any more may make room for others.
-    if (work.placement.outstanding === 0) this.#loads.pump();
+    if (work.placement.outstanding === 0) {
+      if (work.placement.model.removed) this.#loads.evictRemoved(work.placement.model);
+      this.#loads.pump();
+    }
     this.#schedule(gpu);
   }
 
@@ -129,15 +150,28 @@ export class Infer4<R extends Request> implements Scheduler<R> {
     for (const gpu of this.#gpus.values()) gpu.timer?.cancel();
   }
 
-  /** The part of a spec that the options allow. */
+  /** What the options allow of a model's specs. Copies share the map, and so share what it makes. */
+  #runs(specs: ReadonlyMap<number, ModelSpec>): Runs {
+    let runs = this.#runsOf.get(specs);
+    if (runs === undefined) {
+      const usable = new Map<number, ModelSpec>();
+      let execFloorNs = Infinity;
+      let loadFloorNs = Infinity;
+      for (const [workerId, spec] of specs) {
+        usable.set(workerId, this.#usable(spec));
+        execFloorNs = Math.min(execFloorNs, spec.execNs[0]!);
+        loadFloorNs = Math.min(loadFloorNs, spec.loadWeightsNs);
+      }
+      runs = { specs: usable, execFloorNs, loadFloorNs };
+      this.#runsOf.set(specs, runs);
+    }
+    return runs;
+  }
+
   #usable(spec: ModelSpec): ModelSpec {
     const count = spec.batchSizes.filter((size) => size <= this.#options.maxBatchSize).length;
-    if (count === spec.batchSizes.length) return spec;
-    return {
-      ...spec,
-      batchSizes: spec.batchSizes.slice(0, count),
-      execNs: spec.execNs.slice(0, count),
-    };
+    const batchSizes = spec.batchSizes.slice(0, count);
+    return { ...spec, batchSizes, execNs: spec.execNs.slice(0, count) };
   }
 
   #enqueue(model: Model<R>, request: R): void {
@@ -169,9 +203,9 @@ export class Infer4<R extends Request> implements Scheduler<R> {
     const waiting = model.queue.length;
     if (waiting > 0) {
       if (wasEmpty || index === 0) this.#armExpiry(model);
-      const [first] = model.specs.values();
+      const batchSizes = model.placements[0]?.spec.batchSizes;
       // Only now has the best batch changed, and with it the moment by which it must start.
-      if (wasEmpty || index === 0 || first!.batchSizes.includes(waiting)) {
+      if (wasEmpty || index === 0 || batchSizes?.includes(waiting)) {
         for (const placement of model.placements) this.#wake(placement);
       }
     }
@@ -196,7 +230,7 @@ export class Infer4<R extends Request> implements Scheduler<R> {
     if (placements.length > MAX_PROBES) return nowNs;
     // Where it is not, it could be loaded; which GPU that would be is not known, so none is waited for.
     if (placements.length === this.#gpus.size) return soonestNs;
-    return Math.min(soonestNs, nowNs + model.loadFloorNs + model.execFloorNs);
+    return Math.min(soonestNs, nowNs + model.runs.loadFloorNs + model.runs.execFloorNs);
   }
 
   #doubt({ placements }: Model<R>, nowNs: number): void {
@@ -246,10 +280,8 @@ export class Infer4<R extends Request> implements Scheduler<R> {
   }
 
   /** The latest moment at which the largest batch that waits could start in time. */
-  #latestStart({ model, estimates, gpu }: Placement<R>): number {
-    const { queue } = model;
-    const { batchSizes } = model.specs.get(gpu.spec.workerId)!;
-    const index = largestFilled(batchSizes, queue.length);
+  #latestStart({ model: { queue }, estimates, spec }: Placement<R>): number {
+    const index = largestFilled(spec.batchSizes, queue.length);
     return queue.at(0).deadlineNs - estimates.exec[index]!.ns;
   }
 
@@ -293,7 +325,7 @@ export class Infer4<R extends Request> implements Scheduler<R> {
   /** Runs one batch of the placement's model, or takes it from the GPU's list if none can be in time. */
   #dispatch(placement: Placement<R>, freeNs: number, nowNs: number): void {
     const { gpu, model, estimates } = placement;
-    const { batchSizes, inputBytes } = model.specs.get(gpu.spec.workerId)!;
+    const { batchSizes, inputBytes } = placement.spec;
     const { workerId } = gpu.spec;
     const returnNs = this.#returnNs(workerId);
     const arrivesNs = (index: number) =>
@@ -379,8 +411,7 @@ export class Infer4<R extends Request> implements Scheduler<R> {
     for (let i = 0; i < others.length && i < MAX_LOOKAHEAD; i++) {
       const other = others[i]!;
       if (timeNs > this.#latestStart(other)) return true;
-      const { batchSizes } = other.model.specs.get(gpu.spec.workerId)!;
-      const index = largestFilled(batchSizes, other.model.queue.length);
+      const index = largestFilled(other.spec.batchSizes, other.model.queue.length);
       timeNs += other.estimates.exec[index]!.ns / other.model.placements.length;
     }
     return false;
@@ -422,7 +453,7 @@ export class Infer4<R extends Request> implements Scheduler<R> {
   ): void {
     const { model } = placement;
     const nowNs = this.#clock.now();
-    const closed = this.#closed !== null || this.#gpus.size === 0;
+    const closed = this.#closed !== null || this.#gpus.size === 0 || model.removed;
     for (const request of requests) {
       const finishNs = this.#soonestFinish(model, nowNs, request.inputBytes);
       if (closed || finishNs > request.deadlineNs) {
@@ -441,7 +472,7 @@ export class Infer4<R extends Request> implements Scheduler<R> {
 
   /** Wakes when the most urgent request can no longer be in time, whatever happens. */
   #armExpiry(model: Model<R>): void {
-    const dueNs = model.queue.at(0).deadlineNs - model.execFloorNs;
+    const dueNs = model.queue.at(0).deadlineNs - model.runs.execFloorNs;
     if (model.expiry !== null && model.expiryNs <= dueNs) return;
     model.expiry?.cancel();
     model.expiryNs = dueNs;
@@ -459,7 +490,7 @@ export class Infer4<R extends Request> implements Scheduler<R> {
       const { inputBytes } = model.queue.at(0);
       const finishNs = Math.max(
         this.#soonestFinish(model, nowNs, inputBytes),
-        nowNs + model.execFloorNs + 1,
+        nowNs + model.runs.execFloorNs + 1,
       );
       const held = model.placements.some((placement) => placement.state === "loaded");
       this.#refuseFirst(

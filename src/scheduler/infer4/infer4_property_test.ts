@@ -68,9 +68,8 @@ function play(s: Scenario): TestCluster {
     alive.add(spec);
     return spec;
   });
-  for (const workerId of new Set(s.gpus.map((one) => one.workerId))) {
-    s.models.forEach((spec, id) => cluster.addModel(id, spec, workerId));
-  }
+  const workerIds = [...new Set(s.gpus.map(({ workerId }) => workerId))];
+  s.models.forEach((spec, id) => cluster.setModel(id, spec, workerIds));
   for (const { atMs, gpu, kind, ms } of s.faults) {
     const spec = specs[gpu % specs.length]!;
     clock.at(atMs * MS, () => {

@@ -19,7 +19,7 @@ function cluster(options: Partial<Infer4Options> = {}): TestCluster {
 function warmCluster(options: Partial<Infer4Options> = {}): TestCluster {
   const made = cluster(options);
   made.addGpu(0);
-  made.addModel(0, RESNET50);
+  made.setModel(0, RESNET50);
   made.submit(0, SECOND);
   made.clock.advance(SECOND);
   assert.equal(made.requests[0]!.status, RequestStatus.success);
@@ -38,7 +38,7 @@ Deno.test("a cold model is loaded on demand, on one GPU only, and its request is
   const made = cluster();
   made.addGpu(0);
   made.addGpu(1);
-  made.addModel(0, RESNET50);
+  made.setModel(0, RESNET50);
   made.clock.advance(SECOND);
   assert.deepEqual(made.sent, [], "nothing is loaded without demand");
   const request = made.submit(0, 100 * MS);
@@ -52,8 +52,8 @@ Deno.test("two cold models go to different GPUs", () => {
   const made = cluster();
   made.addGpu(0);
   made.addGpu(1);
-  made.addModel(0, RESNET50);
-  made.addModel(1, RESNET50);
+  made.setModel(0, RESNET50);
+  made.setModel(1, RESNET50);
   made.submit(0, 100 * MS);
   made.submit(1, 100 * MS);
   made.clock.advance(SECOND);
@@ -112,8 +112,8 @@ Deno.test("under overload the largest batches run, and those passed over are tol
 Deno.test("a model whose demand one GPU cannot serve is copied, and no further than needed", () => {
   const made = cluster();
   for (let gpu = 0; gpu < 4; gpu++) made.addGpu(gpu);
-  made.addModel(0, RESNET50);
-  made.addModel(1, RESNET50);
+  made.setModel(0, RESNET50);
+  made.setModel(1, RESNET50);
   // A closed loop of 60: about as much as two GPUs can do.
   made.onAnswer = ({ modelId }) => {
     if (modelId === 0 && made.clock.now() < 2 * SECOND) {
@@ -130,7 +130,7 @@ Deno.test("a model whose demand one GPU cannot serve is copied, and no further t
 Deno.test("the least recently used model without demand is evicted", () => {
   const made = cluster();
   made.addGpu(0, { pages: 21 });
-  for (let model = 0; model < 4; model++) made.addModel(model, RESNET50);
+  for (let model = 0; model < 4; model++) made.setModel(model, RESNET50);
   for (const model of [0, 1, 2, 0, 3]) {
     made.submit(model, 100 * MS);
     made.clock.advance(200 * MS);
@@ -153,7 +153,7 @@ Deno.test("a stuck GPU gets no more work, and its peer serves", () => {
   const made = cluster();
   const stuck = made.addGpu(0);
   made.addGpu(1);
-  made.addModel(0, RESNET50);
+  made.setModel(0, RESNET50);
   // Enough at once for both GPUs to get the model.
   for (let i = 0; i < 64; i++) made.submit(0, 100 * MS);
   made.clock.advance(SECOND);
@@ -175,7 +175,7 @@ Deno.test("a stuck GPU gets no more work, and its peer serves", () => {
 Deno.test("a lost GPU's requests run elsewhere if there is time, and are answered in any case", () => {
   const made = cluster();
   const lost = made.addGpu(0);
-  made.addModel(0, RESNET50);
+  made.setModel(0, RESNET50);
   const early = made.submit(0, 100 * MS);
   made.clock.advance(10 * MS);
   made.addGpu(1);
@@ -192,7 +192,7 @@ Deno.test("a lost GPU's requests run elsewhere if there is time, and are answere
 Deno.test("a slow worker's estimates become its own", () => {
   const made = cluster();
   made.addGpu(0, { workerId: 7, slowness: 3 });
-  made.addModel(0, RESNET50, 7);
+  made.setModel(0, RESNET50, [7]);
   for (let i = 0; i < 12; i++) {
     made.submit(0, 100 * MS);
     made.clock.advance(100 * MS);
@@ -205,7 +205,7 @@ Deno.test("one hiccup longer than the SLO does not keep a model from running for
   const made = cluster();
   let hiccup = true;
   made.addGpu(0, { execNs: (ns) => hiccup ? 300 * MS : ns });
-  made.addModel(0, RESNET50);
+  made.setModel(0, RESNET50);
   made.submit(0, 100 * MS);
   made.clock.advance(SECOND);
   hiccup = false;
@@ -217,10 +217,23 @@ Deno.test("one hiccup longer than the SLO does not keep a model from running for
   assert.ok(good >= 15, `${good} of 20`);
 });
 
+Deno.test("a removed model is answered for, leaves the GPU when nothing uses it, and is unknown", () => {
+  const made = warmCluster();
+  const running = made.submit(0, 100 * MS);
+  made.clock.advance(MS);
+  for (let i = 0; i < 5; i++) made.submit(0, 100 * MS);
+  made.scheduler.removeModel(0);
+  assert.equal(made.submit(0, 100 * MS).status, RequestStatus.invalidRequest);
+  made.clock.advance(SECOND);
+  assert.ok(running.good);
+  assert.ok(made.requests.every(({ status }) => status !== null));
+  assert.equal(made.holders(0), 0);
+});
+
 Deno.test("after close everything is answered, and nothing is taken", () => {
   const made = cluster();
   made.addGpu(0);
-  made.addModel(0, RESNET50);
+  made.setModel(0, RESNET50);
   for (let i = 0; i < 5; i++) made.submit(0, 100 * MS);
   made.scheduler.close(RequestStatus.error, "shutting down");
   made.submit(0, 100 * MS);

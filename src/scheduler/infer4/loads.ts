@@ -65,9 +65,11 @@ export class Loads<R extends Request> {
   /** A request needs `model`, or (sign -1) no longer does. */
   addDemand(model: Model<R>, request: R, sign: 1 | -1): void {
     // From the profile and the request alone: what was added is what is taken away later.
-    const timeNs = Math.max(request.deadlineNs - request.arrivalNs, model.execFloorNs);
+    const timeNs = Math.max(request.deadlineNs - request.arrivalNs, model.runs.execFloorNs);
     model.demanding += sign;
-    model.demand = model.demanding === 0 ? 0 : model.demand + sign * model.execFloorNs / timeNs;
+    model.demand = model.demanding === 0
+      ? 0
+      : model.demand + sign * model.runs.execFloorNs / timeNs;
     const count = model.placements.length;
     if (count > 0) {
       // Sharing the demand out costs a step a GPU, so it waits until there is something to share.
@@ -109,7 +111,8 @@ export class Loads<R extends Request> {
       if (ok || status === ActionStatus.weightsAlreadyLoaded) {
         if (ok) placement.estimates.load.record(endNs - beginNs);
         placement.state = "loaded";
-        this.#onLoaded(placement);
+        if (placement.model.removed) this.evict(placement);
+        else this.#onLoaded(placement);
       } else {
         this.forget(placement);
         const late = status === ActionStatus.loadWeightsTooLate ||
@@ -121,6 +124,14 @@ export class Loads<R extends Request> {
     this.pump();
   }
 
+  /** The model has been removed: its weights leave the GPUs as soon as nothing uses them. */
+  evictRemoved(model: Model<R>): void {
+    if (model.wantingIndex >= 0) this.#wanting.remove(model.wantingIndex);
+    for (const placement of [...model.placements]) {
+      if (placement.state === "loaded" && placement.outstanding === 0) this.evict(placement);
+    }
+  }
+
   /** The weights are not (or no longer) on the GPU. */
   forget(placement: Placement<R>): void {
     const { gpu, model } = placement;
@@ -128,7 +139,7 @@ export class Loads<R extends Request> {
     placement.state = "gone";
     if (placement.readyIndex >= 0) gpu.ready.remove(placement.readyIndex);
     gpu.placements.delete(model.id);
-    gpu.freePages += model.specs.get(gpu.spec.workerId)!.weightsPages;
+    gpu.freePages += placement.spec.weightsPages;
     this.#setShare(placement, 0);
     model.placements.splice(model.placements.indexOf(placement), 1);
     this.#distribute(model);
@@ -152,7 +163,7 @@ export class Loads<R extends Request> {
   }
 
   #mayLoad(model: Model<R>, gpu: Gpu<R>): boolean {
-    const spec = model.specs.get(gpu.spec.workerId);
+    const spec = model.specOn(gpu.spec.workerId);
     if (spec === undefined || gpu.placements.has(model.id)) return false;
     if (spec.weightsPages > gpu.spec.pages) return false;
     const count = model.placements.length;
@@ -163,11 +174,9 @@ export class Loads<R extends Request> {
   }
 
   #load(model: Model<R>, gpu: Gpu<R>): boolean {
-    const { workerId } = gpu.spec;
-    const spec = model.specs.get(workerId)!;
-    if (!this.#makeRoom(gpu, spec.weightsPages, model)) return false;
-    const placement = new Placement(gpu, model, model.estimatesOn(workerId));
-    gpu.freePages -= spec.weightsPages;
+    const placement = new Placement(gpu, model);
+    if (!this.#makeRoom(gpu, placement.spec.weightsPages, model)) return false;
+    gpu.freePages -= placement.spec.weightsPages;
     gpu.placements.set(model.id, placement);
     model.placements.push(placement);
     this.#sendLoad(placement);
@@ -211,7 +220,7 @@ export class Loads<R extends Request> {
       const { model } = placement;
       if (model.demand === 0) {
         idle.push(placement);
-        found += model.specs.get(gpu.spec.workerId)!.weightsPages;
+        found += placement.spec.weightsPages;
         if (found >= pages) break;
       } else if (placement.share < wanting.unserved && model.placements.length > 1) {
         lesser.push(placement);
@@ -221,15 +230,16 @@ export class Loads<R extends Request> {
     found = gpu.freePages;
     for (const placement of idle.concat(lesser)) {
       if (found >= pages) break;
-      found += placement.model.specs.get(gpu.spec.workerId)!.weightsPages;
+      found += placement.spec.weightsPages;
       victims.push(placement);
     }
     if (found < pages) return false;
-    for (const victim of victims) this.#evict(victim);
+    for (const victim of victims) this.evict(victim);
     return true;
   }
 
-  #evict(placement: Placement<R>): void {
+  /** Sends an eviction; from then on the pages count as free. */
+  evict(placement: Placement<R>): void {
     const { gpu, model } = placement;
     const nowNs = this.#clock.now();
     const arrivesNs = nowNs + this.#host.transferNs(gpu.spec.workerId, 0);
@@ -266,7 +276,7 @@ export class Loads<R extends Request> {
       }
     }
     model.unserved = unserved;
-    if (unserved > 0) {
+    if (unserved > 0 && !model.removed) {
       if (model.wantingIndex >= 0) this.#wanting.update(model.wantingIndex);
       else this.#wanting.add(model);
     } else if (model.wantingIndex >= 0) {

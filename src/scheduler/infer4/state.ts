@@ -52,6 +52,15 @@ export class Estimates {
 
 const DOUBT_NS = 50 * MS;
 
+/** Where a model can run, and how fast at best. Shared by its copies. */
+export interface Runs {
+  /** By worker; a worker that is not listed cannot run it. */
+  readonly specs: ReadonlyMap<number, ModelSpec>;
+  /** Fastest batch-1 execution and weights load of all workers' profiles, in nanoseconds. */
+  readonly execFloorNs: number;
+  readonly loadFloorNs: number;
+}
+
 export class Gpu<R extends Request> {
   readonly spec: GpuSpec;
   freePages: number;
@@ -88,6 +97,7 @@ export class Gpu<R extends Request> {
 export class Placement<R extends Request> {
   readonly gpu: Gpu<R>;
   readonly model: Model<R>;
+  readonly spec: ModelSpec;
   readonly estimates: Estimates;
   /** Pages are taken from `loading` on, and free again once evicting. */
   state: "loading" | "loaded" | "gone" = "loading";
@@ -99,25 +109,23 @@ export class Placement<R extends Request> {
   /** The part of the model's demand that is counted in `gpu.load`. */
   share = 0;
 
-  constructor(gpu: Gpu<R>, model: Model<R>, estimates: Estimates) {
+  constructor(gpu: Gpu<R>, model: Model<R>) {
+    const { workerId } = gpu.spec;
     this.gpu = gpu;
     this.model = model;
-    this.estimates = estimates;
+    this.spec = model.specOn(workerId)!;
+    this.estimates = model.estimatesOn(workerId);
   }
 }
 
 export class Model<R extends Request> {
   readonly id: number;
-  /** By worker; a worker that is not listed cannot run it. */
-  readonly specs = new Map<number, ModelSpec>();
+  runs: Runs;
   readonly #estimates = new Map<number, Estimates>();
   readonly queue = new RequestQueue<R>();
   readonly placements: Placement<R>[] = [];
   /** Where to begin when looking for a free GPU among many. */
   probeFrom = 0;
-  /** Fastest batch-1 execution and weights load of all workers' profiles, in nanoseconds. */
-  execFloorNs = Infinity;
-  loadFloorNs = Infinity;
   /** Fraction of one GPU's time that its unanswered requests need, to be in time. */
   demand = 0;
   /** Number of requests that `demand` counts, so that it can be set to exactly 0 again. */
@@ -129,21 +137,22 @@ export class Model<R extends Request> {
   /** Wakes when the most urgent request becomes hopeless. */
   expiry: Timer | null = null;
   expiryNs = Infinity;
+  removed = false;
 
-  constructor(id: number) {
+  constructor(id: number, runs: Runs) {
     this.id = id;
+    this.runs = runs;
   }
 
-  addSpec(workerId: number, spec: ModelSpec): void {
-    this.specs.set(workerId, spec);
-    this.execFloorNs = Math.min(this.execFloorNs, spec.execNs[0]!);
-    this.loadFloorNs = Math.min(this.loadFloorNs, spec.loadWeightsNs);
+  /** The model as this worker has it; undefined if that cannot run it. */
+  specOn(workerId: number): ModelSpec | undefined {
+    return this.runs.specs.get(workerId);
   }
 
   estimatesOn(workerId: number): Estimates {
     let estimates = this.#estimates.get(workerId);
     if (estimates === undefined) {
-      estimates = new Estimates(this.specs.get(workerId)!);
+      estimates = new Estimates(this.specOn(workerId)!);
       this.#estimates.set(workerId, estimates);
     }
     return estimates;

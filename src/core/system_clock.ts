@@ -90,14 +90,18 @@ export class SystemClock implements Clock {
     // Nothing is armed for what the calls add: that is done once, below.
     this.#armedNs = -Infinity;
     this.#firingNs = this.now();
-    try {
-      let fn;
-      while ((fn = this.#queue.takeDue(this.#firingNs)) !== undefined) fn();
-    } finally {
-      this.#armedNs = Infinity;
-      this.#firingNs = -Infinity;
-      const nextNs = this.#queue.nextDueNs;
-      if (nextNs < Infinity) this.#arm(nextNs);
+    let fn;
+    while ((fn = this.#queue.takeDue(this.#firingNs)) !== undefined) {
+      try {
+        fn();
+      } catch (error) {
+        // A fault in one call must not cost the others theirs.
+        reportError(error);
+      }
     }
+    this.#armedNs = Infinity;
+    this.#firingNs = -Infinity;
+    const nextNs = this.#queue.nextDueNs;
+    if (nextNs < Infinity) this.#arm(nextNs);
   };
 }

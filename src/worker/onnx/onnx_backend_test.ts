@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { generateModels } from "../../../testdata/generate.ts";
-import { readModelFolder } from "../model_files.ts";
+import type { DataType } from "../backend.ts";
+import { ELEMENT_BYTES, readModelFolder } from "../model_files.ts";
+import { onnxType } from "./data_types.ts";
 import {
   differenceFromNative,
   floatTensor,
@@ -9,6 +11,7 @@ import {
   node,
   randomBlob,
   TestBackend,
+  valueInfo,
   writeModel,
 } from "./testing.ts";
 
@@ -160,6 +163,24 @@ Deno.test("a model whose outputs cannot be divided is served one request at a ti
     const other = await backend.load("mixed");
     assert.deepEqual(other.batchSizes, [1]);
     assert.match(other.notes.join("\n"), /depends on its neighbours/);
+  }));
+
+Deno.test("tensors of every data type pass through unchanged", () =>
+  withBackend(async (backend, directory) => {
+    for (const [dtype, bytes] of Object.entries(ELEMENT_BYTES) as [DataType, number][]) {
+      const identity = model(["n", 3], ["n", 3], [node("Identity", ["x"], "y")], []);
+      identity.graph.input = [valueInfo("x", ["n", 3], onnxType(dtype))];
+      identity.graph.output = [valueInfo("y", ["n", 3], onnxType(dtype))];
+      writeModel(directory, dtype, identity);
+      const loaded = await backend.load(dtype, 2);
+      assert.deepEqual([loaded.inputBytes, loaded.outputs[0]!.dtype], [3 * bytes, dtype]);
+      await backend.loadWeights(loaded, 1);
+      // Zeros and ones, which are values of any type; bool has no others.
+      const blobs = [0, 1].map((one) =>
+        Uint8Array.from({ length: 3 * bytes }, (_, i) => i % bytes === 0 ? one : 0)
+      );
+      assert.deepEqual((await backend.infer(loaded, 1, 2, blobs)).outputs, blobs, dtype);
+    }
   }));
 
 Deno.test("bad inputs are refused and the backend lives on", () =>

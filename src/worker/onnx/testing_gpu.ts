@@ -2,8 +2,10 @@
  * Serves models on a WebGPU device and prints what came of it as one line of JSON. A program of its own,
  * run by gpu_test.ts: the Vulkan driver is chosen by the environment, and could bring the process down.
  *
- * Arguments: the device, then models of `testdata` or `cls`.
+ * Arguments: the device, then names of models: those of `testdata`, `cls` of PaddleOCR, `large` (its weights
+ * take several uploads) and `weightless`.
  */
+import { dirname } from "node:path";
 import { generateModels } from "../../../testdata/generate.ts";
 import type { BackendModel } from "../backend.ts";
 import { joinInputs, splitOutputs } from "./blobs.ts";
@@ -13,6 +15,7 @@ import { createSession } from "./ort.ts";
 import { NoDeviceError } from "./onnx_backend.ts";
 import {
   differenceFromNative,
+  floatTensor,
   model,
   node,
   randomBlob,
@@ -101,17 +104,29 @@ async function compareWithPlain(device: Device, served: Served): Promise<GpuCase
   return { ...result, sameAsPlain: text(plain) === text(outputs) };
 }
 
+/** Puts the models that `names` may mean into a directory. */
+async function writeModels(directory: string, names: readonly string[]): Promise<void> {
+  for (const [path, bytes] of generateModels()) writeModel(directory, dirname(path), bytes);
+  if (names.includes("cls")) await writeOcrModels(directory, ["cls"]);
+  const onOp = (op: string) => model(["n", 4], ["n", 4], [node(op, ["x"], "y")], []);
+  writeModel(directory, "unknown_op", onOp("Frobnicate"));
+  writeModel(directory, "weightless", onOp("Relu"));
+  const large = model(["n", 1021], ["n", 2303], [node("MatMul", ["x", "w"], "y")], [
+    floatTensor("w", [1021, 2303], (i) => Math.sin(i) / 30),
+  ]);
+  writeModel(directory, "large", large);
+}
+
 async function run(kind: "dawn" | "deno", names: readonly string[]): Promise<GpuCaseResult> {
   const directory = Deno.makeTempDirSync();
   let backend: TestBackend | undefined;
   try {
-    for (const [path, bytes] of generateModels()) {
-      writeModel(directory, path.replace(/\/.*/, ""), bytes);
-    }
-    if (names.includes("cls")) await writeOcrModels(directory, ["cls"]);
-    writeModel(directory, "op", model(["n", 4], ["n", 4], [node("Frobnicate", ["x"], "y")], []));
+    await writeModels(directory, names);
     backend = await TestBackend.open({ device: kind, modelDir: directory });
-    const refusal = await backend.load("op").then(() => "", (error: Error) => error.message);
+    const refusal = await backend.load("unknown_op").then(
+      () => "",
+      (error: Error) => error.message,
+    );
     const served = [];
     for (const name of names) served.push(await serve(backend, name));
     backend.close();

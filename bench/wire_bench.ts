@@ -9,6 +9,7 @@
 import { SystemClock } from "../src/core/system_clock.ts";
 import { encodeFrame } from "../src/wire/frame.ts";
 import type { Link } from "../src/wire/link.ts";
+import type { Header, Kind } from "../src/wire/messages.ts";
 import { payloads } from "../src/wire/payload_pool.ts";
 import { connect, listen } from "../src/wire/tcp.ts";
 
@@ -21,7 +22,14 @@ const FLOOD = 20_000;
 const FLOOD_WINDOW = 500;
 
 const REQUEST = { user_id: 1, model_id: 7, batch_size: 1, deadline_ns: 100_000_000, slo_factor: 0 };
-const SMALL_BYTES = encodeFrame("InferRequest", 12_345, REQUEST, 0, 123_456_789_012, -1234).length;
+/** Asks the server to keep the payload to itself. */
+const KEEP = { ...REQUEST, model_id: 8 };
+const REQUEST_BYTES = frameBytes("InferRequest", REQUEST);
+const RESPONSE_BYTES = frameBytes("InferResponse", { output_size: TENSOR_BYTES });
+
+function frameBytes(kind: Kind, header: object): number {
+  return encodeFrame(kind, 12_345, header, 0, 123_456_789_012, -1234).length;
+}
 
 /** The child process: answers on two ports, one plain, one with links. */
 async function serve(): Promise<void> {
@@ -32,8 +40,9 @@ async function serve(): Promise<void> {
     clock,
     { role: "controller", peerRoles: ["client"] },
     (link) => ({
-      onMessage({ id, payload }) {
-        const pieces = payload.length === 0 ? [] : [payload];
+      onMessage({ id, header, payload }) {
+        const keep = (header as Header<"InferRequest">).model_id === KEEP.model_id;
+        const pieces = keep || payload.length === 0 ? [] : [payload];
         const done = () => payloads.release(payload);
         link.send("InferResponse", id, { output_size: payload.length }, pieces, done);
       },
@@ -44,13 +53,14 @@ async function serve(): Promise<void> {
   for await (const conn of plain) echo(conn);
 }
 
-/** Answers each message with as many bytes; the first four bytes of a connection say how many. */
+/** Answers requests of one size with answers of another; a connection starts with both sizes. */
 async function echo(conn: Deno.TcpConn): Promise<void> {
   conn.setNoDelay(true);
-  const size = new Uint8Array(4);
-  await readAll(conn, size);
-  const message = new Uint8Array(new DataView(size.buffer).getUint32(0));
-  while (await readAll(conn, message)) await writeAll(conn, message);
+  const sizes = new Uint32Array(2);
+  await readAll(conn, new Uint8Array(sizes.buffer));
+  const message = new Uint8Array(Math.max(...sizes));
+  const request = message.subarray(0, sizes[0]), answer = message.subarray(0, sizes[1]);
+  while (await readAll(conn, request)) await writeAll(conn, answer);
 }
 
 async function readAll(conn: Deno.TcpConn, into: Uint8Array): Promise<boolean> {
@@ -77,14 +87,27 @@ async function main(rounds: number): Promise<void> {
   const [plainPort, linkPort] = value!.trim().split(" ").map(Number) as [number, number];
 
   const clock = new SystemClock();
-  const plainSmall = await plainPinger(plainPort, SMALL_BYTES);
-  const plainLarge = await plainPinger(plainPort, SMALL_BYTES + TENSOR_BYTES);
-  const link = await LinkPinger.connect(linkPort, clock);
+  const plainSmall = await plainPinger(plainPort, REQUEST_BYTES, RESPONSE_BYTES);
+  const plainThere = await plainPinger(plainPort, REQUEST_BYTES + TENSOR_BYTES, RESPONSE_BYTES);
+  const plainBoth = await plainPinger(
+    plainPort,
+    REQUEST_BYTES + TENSOR_BYTES,
+    RESPONSE_BYTES + TENSOR_BYTES,
+  );
+  const linkSmall = await LinkPinger.connect(linkPort, clock);
+  const linkThere = await LinkPinger.connect(linkPort, clock);
+  const linkBoth = await LinkPinger.connect(linkPort, clock);
 
   const tensor = [new Uint8Array(TENSOR_BYTES)];
   const rows = [
-    row("small there and back, µs", SMALL_PINGS, plainSmall, () => link.ping([])),
-    row("602 kB there and back, µs", LARGE_PINGS, plainLarge, () => link.ping(tensor)),
+    row("small there and back, µs", SMALL_PINGS, plainSmall, () => linkSmall.ping(REQUEST, [])),
+    row(
+      "602 kB there, small back, µs",
+      LARGE_PINGS,
+      plainThere,
+      () => linkThere.ping(KEEP, tensor),
+    ),
+    row("602 kB there and back, µs", LARGE_PINGS, plainBoth, () => linkBoth.ping(REQUEST, tensor)),
   ];
   // The first round warms both up and is not counted.
   for (let round = 0; round <= rounds; round++) {
@@ -94,12 +117,12 @@ async function main(rounds: number): Promise<void> {
     }
   }
   const floods: number[] = [];
-  for (let round = 0; round <= rounds; round++) floods.push(await link.flood(FLOOD));
+  for (let round = 0; round <= rounds; round++) floods.push(await linkSmall.flood(FLOOD));
 
-  console.log(`${"".padEnd(28)} ${header("plain")} ${header("link")}  link/plain p50`);
+  console.log(`${"".padEnd(30)} ${header("plain")} ${header("link")}  link/plain p50`);
   for (const { name, plain, link } of rows) {
     const ratio = link.quantile(0.5) / plain.quantile(0.5);
-    console.log(`${name.padEnd(28)} ${plain.show()} ${link.show()}  ${ratio.toFixed(2)}`);
+    console.log(`${name.padEnd(30)} ${plain.show()} ${link.show()}  ${ratio.toFixed(2)}`);
   }
   const best = Math.max(...floods.slice(1));
   console.log(`small requests answered, ${FLOOD_WINDOW} under way: ${Math.round(best)} a second`);
@@ -152,14 +175,16 @@ class Series {
   }
 }
 
-async function plainPinger(port: number, bytes: number): Promise<() => Promise<void>> {
+async function plainPinger(
+  port: number,
+  requestBytes: number,
+  answerBytes: number,
+): Promise<() => Promise<void>> {
   const conn = await Deno.connect({ hostname: "127.0.0.1", port });
   conn.setNoDelay(true);
-  const size = new Uint8Array(4);
-  new DataView(size.buffer).setUint32(0, bytes);
-  await writeAll(conn, size);
-  const request = new Uint8Array(bytes);
-  const answer = new Uint8Array(bytes);
+  await writeAll(conn, new Uint8Array(Uint32Array.of(requestBytes, answerBytes).buffer));
+  const request = new Uint8Array(requestBytes);
+  const answer = new Uint8Array(answerBytes);
   return async () => {
     await writeAll(conn, request);
     await readAll(conn, answer);
@@ -194,10 +219,10 @@ class LinkPinger {
     return pinger!;
   }
 
-  ping(payload: readonly Uint8Array[]): Promise<void> {
+  ping(header: Header<"InferRequest">, payload: readonly Uint8Array[]): Promise<void> {
     return new Promise((resolve) => {
       this.#onAnswer = resolve;
-      this.#link.send("InferRequest", 12_345, REQUEST, payload);
+      this.#link.send("InferRequest", 12_345, header, payload);
     });
   }
 

@@ -19,12 +19,10 @@ import { type RunResult, runSession, seededInputs, ServedModel } from "./served_
 /** Warm-up on the CPU before anything is timed: V8 replaces its first, slow WebAssembly code. */
 const WARM_MS = 250;
 const WARM_RUNS = 50;
-/** Runs of each batch size that make its profile, if they fit in the time. */
+/** Runs that make a profile, if they fit in the time. */
 const MEASURED_RUNS = 10;
-/** About how long the runs of one batch size are measured, in milliseconds. */
+/** About how long the runs of one batch size may take, in milliseconds. */
 const MEASURED_MS = 300;
-/** Times that the weights are made resident to measure it. */
-const MEASURED_LOADS = 3;
 /** How far the first request of a batch may differ from the same request alone. */
 const BATCH_TOLERANCE = 0.05;
 
@@ -179,17 +177,27 @@ async function timed(fn: () => Promise<unknown>): Promise<number> {
   return performance.now() - beginMs;
 }
 
-/** The time to predict for one batch size: the slowest of a few runs after a warm-up. */
-async function measureExec(run: () => Promise<unknown>, untilMs: number): Promise<number> {
+/**
+ * The time to predict from some measured ones: their 80th percentile. The slowest tell what else the
+ * machine did at that moment, which would stay in the profile for good.
+ */
+export function predictedMs(timesMs: readonly number[]): number {
+  return timesMs.toSorted((a, b) => a - b)[Math.ceil(0.8 * timesMs.length) - 1]!;
+}
+
+/**
+ * Times some runs: three at least, unless the whole load is out of time, and no more once they have taken
+ * long enough.
+ */
+async function measureRuns(run: () => Promise<unknown>, untilMs: number): Promise<number> {
   const beginMs = performance.now();
-  let slowestMs = 0;
+  const timesMs: number[] = [];
   for (let i = 0; i < MEASURED_RUNS; i++) {
     const nowMs = performance.now();
-    // Three at least, unless the whole load runs out of time.
     if (i > 0 && (nowMs > untilMs || (i >= 3 && nowMs - beginMs > MEASURED_MS))) break;
-    slowestMs = Math.max(slowestMs, await timed(run));
+    timesMs.push(await timed(run));
   }
-  return slowestMs;
+  return predictedMs(timesMs);
 }
 
 async function warmCpu(run: () => Promise<unknown>): Promise<void> {
@@ -207,11 +215,10 @@ async function measure(
   const result = new Measurement();
   const untilMs = performance.now() + request.budgetMs;
   if (request.knownLoadWeightsMs === null) {
-    for (let i = 0; i < MEASURED_LOADS; i++) {
-      const ms = await timed(() => model.loadWeights(TRIAL_COPY));
-      result.loadWeightsMs = Math.max(result.loadWeightsMs, ms);
-      if (i < MEASURED_LOADS - 1) model.evictWeights(TRIAL_COPY);
-    }
+    result.loadWeightsMs = await measureRuns(async () => {
+      model.evictWeights(TRIAL_COPY);
+      await model.loadWeights(TRIAL_COPY);
+    }, untilMs);
     result.measured = true;
   } else {
     await model.loadWeights(TRIAL_COPY);
@@ -251,7 +258,7 @@ async function measure(
       let execMs = known;
       if (execMs === undefined) {
         await run();
-        execMs = await measureExec(run, untilMs);
+        execMs = await measureRuns(run, untilMs);
         result.measured = true;
       }
       if (batchSize > 1 && execMs > request.maxExecMs) {

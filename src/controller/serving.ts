@@ -17,6 +17,7 @@ import type {
 } from "../scheduler/scheduler.ts";
 import type { ActionRecord, RequestRecord } from "../telemetry/records.ts";
 import type { Header } from "../wire/messages.ts";
+import { payloads } from "../wire/payload_pool.ts";
 import type { ClientSession } from "./client_session.ts";
 import type { Result, WorkerPeer } from "./worker_peer.ts";
 
@@ -225,6 +226,8 @@ export class Serving implements SchedulerHost<PendingRequest> {
     for (let i = 0; i < action.requests.length; i++) {
       const request = action.requests[i]!;
       request.session.sendOutput(request.clientRequestId, this.#outputs[i]!);
+      // The worker has it all, so nothing reads the input any more.
+      payloads.release(request.input);
       if (nowNs <= request.deadlineNs) this.#succeeded++;
       this.#record(request, RequestStatus.success);
     }

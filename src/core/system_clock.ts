@@ -17,6 +17,7 @@ export class SystemClock implements Clock {
   #thread: Worker | undefined;
   /** What the thread (or a pending setImmediate) will wake us for. */
   #armedNs = Infinity;
+  #arming = false;
   /** While due calls are being made: up to when. */
   #firingNs = -Infinity;
   #closed = false;
@@ -30,7 +31,12 @@ export class SystemClock implements Clock {
     // A call for now made by a due call waits for the next turn, or a chain of them would starve I/O.
     const dueNs = Math.max(timeNs, this.#firingNs + 1);
     const timer = this.#queue.add(dueNs, fn);
-    if (dueNs < this.#armedNs) this.#arm(dueNs);
+    if (dueNs < this.#armedNs && !this.#arming) {
+      // At the end of this turn: many a call is cancelled within the turn that asked for it, and to set
+      // the thread's deadline costs a system call.
+      this.#arming = true;
+      queueMicrotask(this.#armNext);
+    }
     return timer;
   }
 
@@ -45,6 +51,13 @@ export class SystemClock implements Clock {
     Atomics.add(this.#words, WORD.wake, 1);
     Atomics.notify(this.#words, WORD.wake);
   }
+
+  readonly #armNext = (): void => {
+    this.#arming = false;
+    if (this.#closed) return;
+    const nextNs = this.#queue.nextDueNs;
+    if (nextNs < this.#armedNs) this.#arm(nextNs);
+  };
 
   #arm(timeNs: number): void {
     this.#armedNs = timeNs;
@@ -101,7 +114,6 @@ export class SystemClock implements Clock {
     }
     this.#armedNs = Infinity;
     this.#firingNs = -Infinity;
-    const nextNs = this.#queue.nextDueNs;
-    if (nextNs < Infinity) this.#arm(nextNs);
+    this.#armNext();
   };
 }

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { ActionStatus } from "../core/status.ts";
 import { FakeBackend } from "./fake_backend.ts";
-import { INPUT_BYTES, makeModel, OUTPUT_BYTES, Rig, type RigOptions } from "./test_rig.ts";
+import { payloads } from "../wire/payload_pool.ts";
+import { FOREVER, INPUT_BYTES, makeModel, OUTPUT_BYTES, Rig, type RigOptions } from "./test_rig.ts";
 import type { TestController } from "./test_rig.ts";
 
 function loadedRig(options: RigOptions = {}): { rig: Rig; controller: TestController } {
@@ -245,4 +246,40 @@ Deno.test("results tell when the action came and when they left, in the worker's
   assert.deepEqual([action_received_ns, result_sent_ns], [7000e6, 7003e6]);
   const error = controller.header(failed, "ErrorResult" as "InferResult");
   assert.deepEqual([error.action_received_ns, error.result_sent_ns], [7000e6, 7000e6]);
+});
+
+Deno.test("the memory of a payload is used again once its action has ended, or is refused", () => {
+  const inputBytes = 40_000;
+  const backend = new FakeBackend();
+  backend.model = (path) => ({ ...makeModel(path, 1), inputBytes });
+  const rig = new Rig({ backend: () => backend });
+  const controller = rig.connect();
+  controller.loadModel(0, "1/m");
+  rig.run(0);
+  controller.loadWeights(0);
+  rig.run(0);
+  backend.loads[0]!.done({ beginNs: 0, endNs: 0 });
+  const infer = (model_id: number) => {
+    const payload = payloads.take(inputBytes);
+    const header = {
+      model_id,
+      gpu_id: 0,
+      batch_size: 1,
+      input_sizes: [inputBytes],
+      expected_duration_ns: 0,
+      ...FOREVER,
+    };
+    controller.send("Infer", header, [payload]);
+    rig.run(0);
+    return payload.buffer;
+  };
+  const idleBytes = payloads.idleBytes;
+  const memory = infer(0);
+  assert.equal(backend.infers[0]!.inputs![0]!.buffer, memory);
+  assert.equal(payloads.idleBytes, idleBytes);
+  backend.infers[0]!.done({ status: ActionStatus.runtimeError, message: "no" });
+  assert.ok(payloads.idleBytes > idleBytes);
+  // Taken again, and back at once: there is no model 9.
+  assert.equal(infer(9), memory);
+  assert.ok(payloads.idleBytes > idleBytes);
 });

@@ -2,6 +2,7 @@
 import { ActionStatus } from "../core/status.ts";
 import { DEFAULT_FRAME_LIMITS } from "../wire/frame.ts";
 import type { Header, Timing } from "../wire/messages.ts";
+import { payloads } from "../wire/payload_pool.ts";
 import { Action, type Arrival, type Engine } from "./action.ts";
 import { type Failure, type InferOutcome, isFailure, type Span } from "./backend.ts";
 import type { Gpu } from "./gpu.ts";
@@ -71,6 +72,7 @@ export class InferAction extends Action<"Infer"> {
   }
 
   protected override onEnd(): void {
+    payloads.release(this.#batch.payload);
     this.#memory.release(this.#batch.hostBytes);
   }
 
@@ -113,6 +115,8 @@ export interface Batch {
   readonly size: number;
   /** One blob a request, views of the payload; null when the backend is to make inputs. */
   readonly inputs: readonly Uint8Array[] | null;
+  /** What `inputs` are views of; its memory is used again once the action has ended. */
+  readonly payload: Uint8Array;
   /** Host memory that its inputs and outputs take. */
   readonly hostBytes: number;
 }
@@ -163,7 +167,7 @@ export function readBatch(
         `${DEFAULT_FRAME_LIMITS.maxPayloadBytes} bytes; send smaller batches`,
     };
   }
-  return { requests, size, inputs, hostBytes: payload.length + requests * outputBytes };
+  return { requests, size, inputs, payload, hostBytes: payload.length + requests * outputBytes };
 }
 
 function readInputs(

@@ -8,6 +8,8 @@ import type { Clock } from "../core/clock.ts";
 import { ActionStatus } from "../core/status.ts";
 import type { ClockSync } from "../wire/clock_sync.ts";
 import type { ActionKind, MessageOf } from "../wire/describe.ts";
+import type { Header } from "../wire/messages.ts";
+import { payloads } from "../wire/payload_pool.ts";
 import type { Arrival, Requester, ResultOf } from "./action.ts";
 import { type Backend, isFailure } from "./backend.ts";
 import { clearCache } from "./clear_cache.ts";
@@ -167,13 +169,24 @@ export class WorkerNode {
   }
 
   #infer({ header, payload }: MessageOf<"Infer">, arrival: Arrival<"Infer">): void {
+    const action = this.#inferAction(header, payload, arrival);
+    if (action === null) payloads.release(payload);
+    else this.gpus[header.gpu_id]!.execution.add(action);
+  }
+
+  /** Null when it has been refused. */
+  #inferAction(
+    header: Header<"Infer">,
+    payload: Uint8Array,
+    arrival: Arrival<"Infer">,
+  ): InferAction | null {
     const gpu = this.#gpuOf(header.gpu_id, arrival);
     const model = gpu && this.#modelOf(header.model_id, arrival);
-    if (!gpu || !model || !this.#windowIsSensible(arrival)) return;
+    if (!gpu || !model || !this.#windowIsSensible(arrival)) return null;
     const batch = readBatch(header, payload, model, this.#batchLimits);
     if (isFailure(batch)) {
       arrival.requester.onFailure(arrival, batch.status, batch.message);
-      return;
+      return null;
     }
     if (!this.#memory.take(batch.hostBytes)) {
       arrival.requester.onFailure(
@@ -183,9 +196,9 @@ export class WorkerNode {
           `${this.#memory.usedBytes} of ${this.#memory.limitBytes} are taken; send actions later ` +
           "or raise host_io_pool_size in the worker's configuration",
       );
-      return;
+      return null;
     }
-    gpu.execution.add(new InferAction(arrival, gpu, model, batch, this.#memory));
+    return new InferAction(arrival, gpu, model, batch, this.#memory);
   }
 
   #loadWeights({ header }: MessageOf<"LoadWeights">, arrival: Arrival<"LoadWeights">): void {

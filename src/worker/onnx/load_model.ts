@@ -10,10 +10,10 @@ import type { Device } from "./device.ts";
 import { GpuWeights } from "./gpu_weights.ts";
 import { constantsToInitializers } from "./graph.ts";
 import { hoist, type HoistedModel } from "./hoist.ts";
-import { createSession, type OrtSession } from "./ort.ts";
+import { createSession, type OrtSession, releaseSession } from "./ort.ts";
 import { type GraphPlan, ModelShapeError, planGraph, symbolicShapes } from "./plan.ts";
 import { decodeModel, type Model, NotOnnxError } from "./proto.ts";
-import { type LoadReply, type LoadRequest, OperationError } from "./protocol.ts";
+import { type LoadReply, type LoadRequest, OperationError, type ThreadSpan } from "./protocol.ts";
 import { type RunResult, runSession, seededInputs, ServedModel } from "./served_model.ts";
 
 /** Warm-up on the CPU before anything is timed: V8 replaces its first, slow WebAssembly code. */
@@ -88,10 +88,10 @@ async function tryHoisted(
     const seeded = seededInputs(inputs, 1);
     const result = await runSession(device, session, plan, 1, seeded, weights.feeds);
     if (sameBits(result, plain)) return session;
-    await session.release();
+    await releaseSession(session);
     return "the outputs differ from those of the plain session";
   } catch (error) {
-    await session?.release();
+    if (session !== undefined) await releaseSession(session);
     return message(error);
   } finally {
     weights?.destroy();
@@ -124,11 +124,11 @@ async function prepare(
     if (hoisted.weights.length === 0) return keepPlain("none can be a graph input");
     const session = await tryHoisted(device, device.gpu, hoisted, plan, inputs, first);
     if (typeof session === "string") return keepPlain(`hoisting failed: ${session}`);
-    await plain.release();
+    await releaseSession(plain);
     const model = new ServedModel(device, session, plan, inputs, hoisted.weights);
     return { model, plan, inputs, first, hoisted: true };
   } catch (error) {
-    await plain.release();
+    await releaseSession(plain);
     throw error;
   }
 }
@@ -171,12 +171,6 @@ class Measurement {
   measured = false;
 }
 
-async function timed(fn: () => Promise<unknown>): Promise<number> {
-  const beginMs = performance.now();
-  await fn();
-  return performance.now() - beginMs;
-}
-
 /**
  * The time to predict from some measured ones: their 80th percentile. The slowest tell what else the
  * machine did at that moment, which would stay in the profile for good.
@@ -189,13 +183,14 @@ export function predictedMs(timesMs: readonly number[]): number {
  * Times some runs: three at least, unless the whole load is out of time, and no more once they have taken
  * long enough.
  */
-async function measureRuns(run: () => Promise<unknown>, untilMs: number): Promise<number> {
+async function measureRuns(run: () => Promise<ThreadSpan>, untilMs: number): Promise<number> {
   const beginMs = performance.now();
   const timesMs: number[] = [];
   for (let i = 0; i < MEASURED_RUNS; i++) {
     const nowMs = performance.now();
     if (i > 0 && (nowMs > untilMs || (i >= 3 && nowMs - beginMs > MEASURED_MS))) break;
-    timesMs.push(await timed(run));
+    const span = await run();
+    timesMs.push(span.endMs - span.beginMs);
   }
   return predictedMs(timesMs);
 }
@@ -217,7 +212,7 @@ async function measure(
   if (request.knownLoadWeightsMs === null) {
     result.loadWeightsMs = await measureRuns(async () => {
       model.evictWeights(TRIAL_COPY);
-      await model.loadWeights(TRIAL_COPY);
+      return await model.loadWeights(TRIAL_COPY);
     }, untilMs);
     result.measured = true;
   } else {

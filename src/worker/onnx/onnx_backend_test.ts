@@ -81,6 +81,22 @@ Deno.test("spans follow each other within the call, in the clock's time", () =>
     assert.ok(exec.endNs > exec.beginNs);
   }));
 
+Deno.test("inferences take turns with the steps of another model's load", () =>
+  withBackend(async (backend) => {
+    const mlp = await backend.load("mlp", 1);
+    await backend.loadWeights(mlp, 1);
+    const expected = (await backend.infer(mlp, 1, 1, null)).outputs;
+    let loading = true;
+    const load = backend.load("residual_conv").finally(() => loading = false);
+    let served = 0;
+    for (; loading; served++) {
+      assert.deepEqual((await backend.infer(mlp, 1, 1, null)).outputs, expected);
+    }
+    assert.deepEqual((await load).batchSizes, [1, 2, 4, 8, 16]);
+    // The load makes over fifty runs, of which each lets one inference in.
+    assert.ok(served > 20, `${served}`);
+  }));
+
 Deno.test("no inputs stand for seeded ones, the same each time", () =>
   withBackend(async (backend) => {
     const loaded = await backend.load("mlp", 4);

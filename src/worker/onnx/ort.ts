@@ -67,15 +67,34 @@ export async function loadOrt(threads: number): Promise<Ort> {
   }
 }
 
+let last: Promise<unknown> = Promise.resolve();
+
+/**
+ * Runs `fn` when all earlier ones have ended. ONNX Runtime keeps what it is doing in globals, so that a
+ * thread may create, run or release one session at a time.
+ */
+export function exclusively<T>(fn: () => Promise<T>): Promise<T> {
+  const result = last.then(fn);
+  last = result.catch(() => {});
+  return result;
+}
+
 /** Makes a session on one execution provider. */
 export function createSession(
   ort: Ort,
   executionProvider: string,
   bytes: Uint8Array,
 ): Promise<OrtSession> {
-  return ort.InferenceSession.create(bytes, {
-    executionProviders: [executionProvider],
-    graphOptimizationLevel: "all",
-    logSeverityLevel: 3,
-  });
+  return exclusively(() =>
+    ort.InferenceSession.create(bytes, {
+      executionProviders: [executionProvider],
+      graphOptimizationLevel: "all",
+      logSeverityLevel: 3,
+    })
+  );
+}
+
+/** Frees what a session holds. */
+export function releaseSession(session: OrtSession): Promise<void> {
+  return exclusively(() => session.release());
 }

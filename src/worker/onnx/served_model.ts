@@ -5,15 +5,15 @@ import { fillSeeded, viewAs } from "./data_types.ts";
 import type { Device } from "./device.ts";
 import { GpuWeights } from "./gpu_weights.ts";
 import type { HoistedWeight } from "./hoist.ts";
-import type { OrtSession, OrtTensor } from "./ort.ts";
+import { exclusively, type OrtSession, type OrtTensor, releaseSession } from "./ort.ts";
 import type { GraphPlan } from "./plan.ts";
-import { OperationError } from "./protocol.ts";
+import { OperationError, type ThreadSpan } from "./protocol.ts";
 
 /** Seed of the inputs that nobody sent; request i of a batch gets the i-th seed from here. */
 export const INPUT_SEED = 2020;
 
-/** The result of one run: each output's buffer (its own) and actual dimensions. */
-export interface RunResult {
+/** The result of one run: each output's buffer (its own) and actual dimensions, and when it ran. */
+export interface RunResult extends ThreadSpan {
   readonly buffers: readonly ArrayBuffer[];
   readonly dims: readonly (readonly number[])[];
 }
@@ -39,13 +39,22 @@ export async function runSession(
     const shape = plan.batchable ? [batchSize, ...dims.slice(1)] : dims;
     feeds[name] = new device.ort.Tensor(dtype, viewAs(dtype, inputs[i]!), shape);
   });
-  const results = await session.run(feeds);
+  const { results, beginMs, endMs } = await exclusively(async () => {
+    const beginMs = performance.now();
+    const results = await session.run(feeds);
+    return { results, beginMs, endMs: performance.now() };
+  });
   const outputs = plan.outputs.map(({ name }) => {
     const output = results[name];
     if (output === undefined) throw new Error(`the model gave no output "${name}"`);
     return output;
   });
-  return { buffers: outputs.map(ownBuffer), dims: outputs.map((output) => output.dims) };
+  return {
+    buffers: outputs.map(ownBuffer),
+    dims: outputs.map((output) => output.dims),
+    beginMs,
+    endMs,
+  };
 }
 
 /** The same values each time: `batchSize` different requests, concatenated for each input. */
@@ -90,13 +99,16 @@ export class ServedModel {
     this.#weights = weights;
   }
 
-  async loadWeights(copyId: number): Promise<void> {
-    if (this.#copies.has(copyId)) return;
+  /** Makes a copy's weights resident; does nothing when they are. */
+  async loadWeights(copyId: number): Promise<ThreadSpan> {
+    const beginMs = performance.now();
+    if (this.#copies.has(copyId)) return { beginMs, endMs: beginMs };
     const { ort, gpu } = this.#device;
     const copy = this.#weights === null || gpu === null
       ? null
       : await GpuWeights.upload(ort, gpu, this.#weights);
     this.#copies.set(copyId, copy);
+    return { beginMs, endMs: performance.now() };
   }
 
   evictWeights(copyId: number): void {
@@ -145,6 +157,6 @@ export class ServedModel {
   async close(): Promise<void> {
     for (const copy of this.#copies.values()) copy?.destroy();
     this.#copies.clear();
-    await this.#session.release();
+    await releaseSession(this.#session);
   }
 }

@@ -30,11 +30,11 @@ function reportLoss(reason: string): void {
   scope.postMessage({ lost: reason }, []);
 }
 
-// Only one session may be under creation or running at a time: ONNX Runtime keeps which in globals.
-let last: Promise<unknown> = Promise.resolve();
-function exclusively<T>(fn: () => Promise<T>): Promise<T> {
-  const result = last.then(fn);
-  last = result.catch(() => {});
+// One load or unload at a time; inferences take turns with its steps.
+let lastLoad: Promise<unknown> = Promise.resolve();
+function afterLoads<T>(fn: () => Promise<T>): Promise<T> {
+  const result = lastLoad.then(fn);
+  lastLoad = result.catch(() => {});
   return result;
 }
 
@@ -71,26 +71,22 @@ const handlers: Handlers = {
   time: () => ({ nowMs: performance.now(), timeOriginMs: performance.timeOrigin }),
 
   load: (request) =>
-    exclusively(async () => {
+    afterLoads(async () => {
       const { model, reply } = await loadModel(openedDevice(), request);
       models.set(request.modelId, model);
       return reply;
     }),
 
   unload: ({ modelId }) =>
-    exclusively(async () => {
+    afterLoads(async () => {
       const model = models.get(modelId);
       models.delete(modelId);
       await model?.close();
       return {};
     }),
 
-  // Not exclusive: an upload gives way to inferences between its chunks.
   async loadWeights({ modelId, copyId }) {
-    const model = modelOf(modelId);
-    const beginMs = performance.now();
-    await model.loadWeights(copyId);
-    return { beginMs, endMs: performance.now() };
+    return await modelOf(modelId).loadWeights(copyId);
   },
 
   evictWeights({ modelId, copyId }) {
@@ -100,13 +96,10 @@ const handlers: Handlers = {
     return { beginMs, endMs: performance.now() };
   },
 
-  infer: ({ modelId, copyId, batchSize, inputs }) =>
-    exclusively(async () => {
-      const model = modelOf(modelId);
-      const beginMs = performance.now();
-      const { buffers } = await model.run(copyId, batchSize, inputs);
-      return { beginMs, endMs: performance.now(), outputs: buffers };
-    }),
+  async infer({ modelId, copyId, batchSize, inputs }) {
+    const { buffers, beginMs, endMs } = await modelOf(modelId).run(copyId, batchSize, inputs);
+    return { beginMs, endMs, outputs: buffers };
+  },
 };
 
 async function handle(message: ToThread): Promise<void> {

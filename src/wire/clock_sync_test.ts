@@ -37,6 +37,17 @@ Deno.test("the smallest delta is that of a sliding window over messages and time
   );
 });
 
+Deno.test("a delta counts for exactly as many messages as the window holds", () => {
+  const sync = new ClockSync();
+  sync.observe(0, 5, NaN);
+  for (let i = 1; i < WINDOW; i++) {
+    sync.observe(i, i + 100 + i, NaN);
+    assert.equal(sync.deltaNs, 5);
+  }
+  sync.observe(WINDOW, WINDOW + 5000, NaN);
+  assert.equal(sync.deltaNs, 101);
+});
+
 /** Two sides that send to each other over delays, whose clocks differ by `offsetNs`. */
 function exchange(
   offsetNs: number,

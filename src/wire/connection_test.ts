@@ -254,6 +254,105 @@ Deno.test("onSent is called once, in order, when the network has taken the messa
   assert.equal(connection.queuedBytes, 0);
 });
 
+Deno.test("thousands of small messages of one turn arrive in order, in few writes", async () => {
+  const { clock, clientEnd, clientStream, controller } = await pair();
+  clientStream.writes.length = 0;
+  for (let round = 0; round < 2; round++) {
+    for (let id = 0; id < 5000; id++) {
+      clientEnd.send("InferRequest", id, REQUEST, [new Uint8Array(id % 50)]);
+    }
+    await pass(clock, 0);
+  }
+  assert.ok(clientStream.writes.length < 40);
+  const expected = Array.from({ length: 10_000 }, (_, i) => [i % 5000, i % 5000 % 50]);
+  assert.deepEqual(controller.messages.map(({ id, payload }) => [id, payload.length]), expected);
+});
+
+Deno.test("a large header arrives, and small messages after it", async () => {
+  const { clock, client, controllerEnd } = await pair();
+  const models = Array.from({ length: 20_000 }, (_, i) => ({
+    model_id: i,
+    model_path: `zoo/model_${i}`,
+    input_size: 602_112,
+    output_size: 4000,
+  }));
+  controllerEnd.send("EvictResponse", 1, {});
+  controllerEnd.send("LsResponse", 2, { models });
+  controllerEnd.send("EvictResponse", 3, {});
+  await pass(clock, 0);
+  controllerEnd.send("EvictResponse", 4, {});
+  await pass(clock, 0);
+  assert.deepEqual(client.messages.map(({ id }) => id), [1, 2, 3, 4]);
+  assert.deepEqual((client.messages[1]!.header as Header<"LsResponse">).models, models);
+});
+
+Deno.test("once the link has ended, nobody is told that anything was sent or came", async () => {
+  const clock = new VirtualClock();
+  const side = new Side();
+  // A network whose reads and writes under way end well although it was closed meanwhile.
+  const reads: ((n: number) => void)[] = [];
+  const writes: (() => void)[] = [];
+  let target: Uint8Array = new Uint8Array(0);
+  const stream = {
+    read(into: Uint8Array): Promise<number> {
+      target = into;
+      return new Promise((resolve) => reads.push(resolve));
+    },
+    write: (bytes: Uint8Array): Promise<number> =>
+      new Promise((resolve) => writes.push(() => resolve(bytes.length))),
+    closeWrite: () => Promise.resolve(),
+    close() {},
+  };
+  const connection = new Connection(
+    stream,
+    clock,
+    { role: "controller", peerRoles: ["client"], address: "", maxQueuedBytes: 100_000 },
+    side.accept,
+    side.refused,
+  );
+  connection.start();
+  await turn();
+  writes.shift()!();
+  target.set(hello);
+  reads.shift()!(hello.length);
+  await turn();
+  const told: number[] = [];
+  const overflow = [new Uint8Array(200_000)];
+  connection.send("EvictResponse", 1, {}, [], () => {
+    told.push(1);
+    connection.send("InferResponse", 3, { output_size: 0 }, overflow);
+  });
+  connection.send("EvictResponse", 2, {}, [], () => told.push(2));
+  await turn();
+  writes.shift()!();
+  await turn();
+  // The first call ended the link, before the second.
+  assert.deepEqual(told, [1]);
+  const late = frame("EvictRequest", 9, { user_id: 1, model_id: 1 });
+  target.set(late);
+  reads.shift()!(late.length);
+  await turn();
+  assert.equal(side.events.length, 2);
+  assert.match(side.events[1]!, /^closed: the peer does not read/);
+  assert.equal(connection.traffic.receivedMessages, 1);
+  assert.equal(connection.queuedBytes, 0);
+  assert.equal(clock.pending, 0);
+});
+
+Deno.test("a write under way when the link ends tells nobody", async () => {
+  const { clock, ours, write, connection, side } = await bare({}, { capacity: 1000 });
+  await write(hello);
+  let told = 0;
+  connection.send("InferResponse", 1, { output_size: 0 }, [new Uint8Array(5000)], () => told++);
+  await pass(clock, 0);
+  await ours.write(frame("Goodbye", 0, { message: "enough" }));
+  await ours.read(new Uint8Array(1000));
+  await pass(clock, 0);
+  assert.equal(side.events.at(-1), "closed: the peer closed: enough");
+  assert.equal(told, 0);
+  assert.equal(connection.queuedBytes, 0);
+});
+
 Deno.test("a peer in a role that we do not talk to is told so", async () => {
   const clock = new VirtualClock();
   const [a, b] = pipe();

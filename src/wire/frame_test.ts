@@ -195,6 +195,18 @@ Deno.test("a large payload is read right into the array that the handler gets", 
   assert.deepEqual(payload, bytes.subarray(bytes.length - 300_000));
 });
 
+Deno.test("the memory of a large header is not kept", () => {
+  const parser = new FrameParser();
+  const models = Array.from({ length: 5000 }, (_, i) => ({
+    model_id: i,
+    model_path: "a",
+    input_size: 1,
+    output_size: 1,
+  }));
+  assert.equal([...parser.feed(encodeFrame("LsResponse", 1, { models }, 0, 1, NaN))].length, 1);
+  assert.equal(parser.target().length, STAGING_BYTES);
+});
+
 Deno.test("a stream may only end between frames", () => {
   const parser = new FrameParser();
   assert.ok(parser.idle);

@@ -92,6 +92,16 @@ Deno.test("a cut loses what is under way, and both sides learn of it after the l
   ]);
 });
 
+Deno.test("a cut link does not say that it sent what it lost", () => {
+  const { clock, a } = pair({ latencyNs: 1000, bytesPerSecond: 1e9 });
+  let sent = 0;
+  a.send("InferRequest", 1, REQUEST, [new Uint8Array(100_000)], () => sent++);
+  a.cut();
+  clock.run(SECOND);
+  assert.equal(sent, 0);
+  assert.equal(a.queuedBytes, 0);
+});
+
 Deno.test("estimates see through clocks of different origins", () => {
   const clock = new VirtualClock();
   const shifted: Clock = {

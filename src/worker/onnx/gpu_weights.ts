@@ -1,7 +1,7 @@
 /** Weights of copies in GPU memory. */
-import { setImmediate } from "node:timers";
 import { ActionStatus } from "../../core/status.ts";
 import type { HoistedWeight } from "./hoist.ts";
+import { nextTurn } from "./next_turn.ts";
 import type { Ort, OrtTensor } from "./ort.ts";
 import { OperationError } from "./protocol.ts";
 
@@ -75,7 +75,7 @@ export class GpuWeights {
         if (queuedBytes < UPLOAD_CHUNK_BYTES) continue;
         queuedBytes = 0;
         await gpu.queue.onSubmittedWorkDone();
-        await new Promise<void>((resolve) => setImmediate(resolve));
+        await nextTurn();
       }
     }
     await gpu.queue.onSubmittedWorkDone();

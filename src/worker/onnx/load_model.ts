@@ -10,6 +10,7 @@ import type { Device } from "./device.ts";
 import { GpuWeights } from "./gpu_weights.ts";
 import { constantsToInitializers } from "./graph.ts";
 import { hoist, type HoistedModel } from "./hoist.ts";
+import { nextTurn } from "./next_turn.ts";
 import { createSession, type OrtSession, releaseSession } from "./ort.ts";
 import { type GraphPlan, ModelShapeError, planGraph, symbolicShapes } from "./plan.ts";
 import { decodeModel, type Model, NotOnnxError } from "./proto.ts";
@@ -233,7 +234,11 @@ async function measure(
       );
       break;
     }
-    const run = () => model.run(TRIAL_COPY, batchSize, null);
+    const run = async () => {
+      // On the CPU a run ends without a turn of the event loop, so that inferences would not get theirs.
+      await nextTurn();
+      return await model.run(TRIAL_COPY, batchSize, null);
+    };
     try {
       if (batchSize > 1 && result.batchSizes.length === 1) {
         model.outputs = [];

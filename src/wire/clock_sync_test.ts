@@ -79,7 +79,7 @@ Deno.test("offset and round trip are exact when the fastest messages take equall
       const [a, b] = exchange(offsetNs, 60, delay, delay);
       assert.ok(a.known && b.known);
       assert.equal(b.offsetNs, offsetNs);
-      assert.equal(a.offsetNs, -offsetNs);
+      assert.equal(a.offsetNs, 0 - offsetNs);
       assert.equal(a.rttNs, 2 * latencyNs);
       assert.equal(b.rttNs, 2 * latencyNs);
       assert.equal(b.toLocal(123), 123 + offsetNs);

@@ -6,14 +6,13 @@ export const ESTIMATE_WINDOW = 10;
  * that is the largest. The profile counts as the first measurement.
  */
 export class Estimator {
-  readonly #window: Float64Array;
-  #count: number;
+  /** A plain array: there are several for each model and worker, and typed arrays are large. */
+  readonly #window: number[];
+  #next = 0;
   #estimateNs: number;
 
   constructor(profileNs: number) {
-    this.#window = new Float64Array(ESTIMATE_WINDOW);
-    this.#window[0] = profileNs;
-    this.#count = 1;
+    this.#window = [profileNs];
     this.#estimateNs = profileNs;
   }
 
@@ -22,28 +21,25 @@ export class Estimator {
   }
 
   record(measuredNs: number): void {
-    const slot = this.#count++ % ESTIMATE_WINDOW;
-    const replaced = this.#window[slot]!;
-    this.#window[slot] = measuredNs;
+    const window = this.#window;
+    if (window.length < ESTIMATE_WINDOW) {
+      window.push(measuredNs);
+      this.#estimateNs = Math.max(this.#estimateNs, measuredNs);
+      return;
+    }
+    const replacedNs = window[this.#next]!;
+    window[this.#next] = measuredNs;
+    this.#next = (this.#next + 1) % ESTIMATE_WINDOW;
     if (measuredNs >= this.#estimateNs) this.#estimateNs = measuredNs;
-    else if (replaced === this.#estimateNs) this.#estimateNs = this.#largest();
+    else if (replacedNs === this.#estimateNs) this.#estimateNs = Math.max(...window);
   }
 
   /** Takes the largest measurements for as large as the next smaller one. */
   forgetLargest(): void {
-    let next = 0;
-    for (const ns of this.#filled()) if (ns < this.#estimateNs) next = Math.max(next, ns);
-    if (next === 0) return;
-    const filled = this.#filled();
-    for (let i = 0; i < filled.length; i++) filled[i] = Math.min(filled[i]!, next);
-    this.#estimateNs = next;
-  }
-
-  #filled(): Float64Array {
-    return this.#window.subarray(0, Math.min(this.#count, ESTIMATE_WINDOW));
-  }
-
-  #largest(): number {
-    return this.#filled().reduce((a, b) => Math.max(a, b));
+    const smaller = this.#window.filter((ns) => ns < this.#estimateNs);
+    if (smaller.length === 0) return;
+    const nextNs = Math.max(...smaller);
+    this.#window.forEach((ns, i) => this.#window[i] = Math.min(ns, nextNs));
+    this.#estimateNs = nextNs;
   }
 }

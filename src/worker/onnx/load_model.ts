@@ -17,6 +17,8 @@ import { decodeModel, type Model, NotOnnxError } from "./proto.ts";
 import { type LoadReply, type LoadRequest, OperationError, type ThreadSpan } from "./protocol.ts";
 import { type RunResult, runSession, seededInputs, ServedModel } from "./served_model.ts";
 
+/** `TensorProto.DataLocation` of data in another file. */
+const EXTERNAL = 1;
 /** Warm-up on the CPU before anything is timed: V8 replaces its first, slow WebAssembly code. */
 const WARM_MS = 250;
 const WARM_RUNS = 50;
@@ -55,6 +57,12 @@ function weightsBytesOf(model: Model): number {
 function readModel(request: LoadRequest): { plan: GraphPlan; weightsBytes: number } {
   try {
     const model = decodeModel(new Uint8Array(request.file));
+    if (model.graph.initializer.some((tensor) => tensor.dataLocation === EXTERNAL)) {
+      throw new OperationError(
+        ActionStatus.invalidModelPath,
+        "the weights are in other files, which is not supported yet; save the model as one file",
+      );
+    }
     return { plan: planGraph(model, request.shapes), weightsBytes: weightsBytesOf(model) };
   } catch (error) {
     if (error instanceof NotOnnxError || error instanceof ModelShapeError) {

@@ -224,6 +224,10 @@ Deno.test("what cannot be loaded says why, and the next model loads", () =>
       floatTensor("w", [3, 4], () => 1),
     ]);
     writeModel(directory, "shapes", shapes);
+    const external = model(["n", 4], ["n", 4], [node("Mul", ["x", "w"], "y")], [
+      { name: "w", dims: [4], dataType: 1, dataLocation: 1 },
+    ]);
+    writeModel(directory, "external", external);
     Deno.mkdirSync(join(directory, "figures"));
     Deno.writeTextFileSync(join(directory, "figures", "model.json"), "{}");
     const refusals: [string, RegExp][] = [
@@ -232,6 +236,7 @@ Deno.test("what cannot be loaded says why, and the next model loads", () =>
       ["open", /41: .*input "x" leaves dimension 1 open/],
       ["op", /2: .*does not run on .*Frobnicate/],
       ["json", /41: .*not a valid model\.json.*"a"/],
+      ["external", /41: .*the weights are in other files/],
       ["shapes", /2: .*does not run on/],
       ["figures", /41: .*only an emulated worker/],
     ];

@@ -137,16 +137,16 @@ function processorName(): string {
  *
  * @throws when there is none, or it does not compute correctly.
  */
-export async function openDevice(kind: DeviceKind, wasmThreads: number): Promise<Device> {
+export async function openDevice(kind: DeviceKind): Promise<Device> {
   if (kind === "wasm") {
-    const ort = await loadOrt(wasmThreads);
+    const ort = await loadOrt();
     await probe(ort, "wasm");
     const name = processorName();
     return {
       info: {
         kind,
-        name: `${name} (wasm, ${wasmThreads} thread${wasmThreads === 1 ? "" : "s"})`,
-        profileKey: `wasm/${wasmThreads}/${name}`,
+        name: `${name} (wasm, 1 thread)`,
+        profileKey: `wasm/${name}`,
         software: false,
         maxBufferBytes: 0,
       },
@@ -156,7 +156,7 @@ export async function openDevice(kind: DeviceKind, wasmThreads: number): Promise
     };
   }
   const { name, software } = await openAdapter(kind);
-  const ort = await loadOrt(1);
+  const ort = await loadOrt();
   await probe(ort, "webgpu");
   const gpu = await ort.env.webgpu.device;
   return {

@@ -33,7 +33,7 @@ const norm = (input: string, output: string) =>
   node("BatchNormalization", [input, "scale", "shift", "mean", "var"], output);
 
 async function outputBits(graph: Model): Promise<Uint8Array> {
-  const ort = await loadOrt(1);
+  const ort = await loadOrt();
   const session = await createSession(ort, "wasm", encodeModel(graph));
   const input = Float32Array.from({ length: 3 * 36 }, (_, i) => Math.sin(i));
   const { y } = await session.run({ x: new ort.Tensor("float32", input, [1, 3, 6, 6]) });

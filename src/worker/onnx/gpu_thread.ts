@@ -51,7 +51,6 @@ export class GpuThread {
   static async open(
     clock: Clock,
     kind: DeviceKind,
-    wasmThreads: number,
     onLost: (reason: string) => void,
   ): Promise<{ thread: GpuThread; info: DeviceInfo }> {
     let opened = false;
@@ -61,7 +60,7 @@ export class GpuThread {
     });
     const timer = clock.at(clock.now() + OPEN_TIMEOUT_NS, () => thread.close("it did not answer"));
     try {
-      const info = await thread.#ask("open", { kind, wasmThreads });
+      const info = await thread.#ask("open", { kind });
       await thread.#synchronize();
       opened = true;
       return { thread, info };

@@ -40,8 +40,6 @@ export interface OnnxBackendOptions {
   readonly weightsCacheBytes?: number;
   /** Larger ONNX files are refused. Default: 2 GiB, the format's own limit. */
   readonly maxModelBytes?: number;
-  /** Threads of the CPU kernels. Default 1: a second one makes times less predictable. */
-  readonly wasmThreads?: number;
   /** Sizes of dynamic dimensions, instead of those in model.json. */
   readonly shapes?: InputShapes;
   /** Called once when the GPU is gone; its actions fail from then on. */
@@ -104,12 +102,7 @@ export class OnnxBackend implements Backend {
     for (const kind of kinds) {
       const onLost = options.onLost ?? (() => {});
       try {
-        const { thread, info } = await GpuThread.open(
-          clock,
-          kind,
-          options.wasmThreads ?? 1,
-          onLost,
-        );
+        const { thread, info } = await GpuThread.open(clock, kind, onLost);
         if (options.device === "auto" && info.software) {
           thread.close("not chosen");
           passedOver.push(

@@ -49,18 +49,19 @@ export interface Ort {
 }
 
 /**
- * Loads ONNX Runtime into this thread. `threads` is what its CPU kernels may use.
+ * Loads ONNX Runtime into this thread. Its CPU kernels use this thread alone: more threads it would start
+ * from a blob, which Deno does not import.
  *
  * In a Deno worker `location` exists but has no origin, which makes the library's start-up throw; it is
  * hidden while that runs.
  */
-export async function loadOrt(threads: number): Promise<Ort> {
+export async function loadOrt(): Promise<Ort> {
   const location = Object.getOwnPropertyDescriptor(globalThis, "location");
   Object.defineProperty(globalThis, "location", { value: undefined, configurable: true });
   try {
     const ort = await import("onnxruntime-web/jspi") as unknown as Ort;
     ort.env.logLevel = "error";
-    ort.env.wasm.numThreads = threads;
+    ort.env.wasm.numThreads = 1;
     return ort;
   } finally {
     if (location !== undefined) Object.defineProperty(globalThis, "location", location);

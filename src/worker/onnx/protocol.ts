@@ -65,7 +65,7 @@ export interface InferReply extends ThreadSpan {
 
 /** Each operation's request and reply. */
 export interface Operations {
-  open: { request: { kind: DeviceKind; wasmThreads: number }; reply: DeviceInfo };
+  open: { request: { kind: DeviceKind }; reply: DeviceInfo };
   /** Answers with the thread's time and the origin it counts from, in Unix milliseconds. */
   time: { request: Record<never, never>; reply: { nowMs: number; timeOriginMs: number } };
   load: { request: LoadRequest; reply: LoadReply };

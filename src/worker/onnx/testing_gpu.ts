@@ -130,7 +130,7 @@ async function run(kind: "dawn" | "deno", names: readonly string[]): Promise<Gpu
     const served = [];
     for (const name of names) served.push(await serve(backend, name));
     backend.close();
-    const device = await openDevice(kind, 1);
+    const device = await openDevice(kind);
     const models = [];
     for (const one of served) models.push(await compareWithPlain(device, one));
     return { device: device.info.name, refusal, models };

@@ -62,8 +62,8 @@ type Handlers = {
 };
 
 const handlers: Handlers = {
-  async open({ kind, wasmThreads }) {
-    device = await openDevice(kind, wasmThreads);
+  async open({ kind }) {
+    device = await openDevice(kind);
     device.gpu?.lost.then((info) => reportLoss(info.message || info.reason));
     return device.info;
   },

@@ -61,9 +61,11 @@ function copySharedUploads(queue: GPUQueue): void {
   } as typeof queue.writeBuffer;
 }
 
+/** Dawn names the GPU in `device` and its driver in `description`; Deno has only numbers in the first. */
 function describeAdapter(adapter: GPUAdapter): string {
-  const { description, device, architecture, vendor } = adapter.info;
-  return [description, device, architecture, vendor].find((text) => text !== "") ?? "unknown GPU";
+  const { device, description, architecture, vendor } = adapter.info;
+  const name = [device, description, architecture, vendor].find((text) => /[a-z]/i.test(text));
+  return name?.replace(/[-\s]+$/, "") ?? "unknown GPU";
 }
 
 /**

@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers";
 import type { Clock, Timer } from "./clock.ts";
 import { TimerQueue } from "./timer_queue.ts";
 
@@ -61,12 +62,5 @@ export class VirtualClock implements Clock {
 
 /** Resolves in a later turn of the event loop, when all promises that can settle have. */
 function settle(): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const { port1, port2 } = new MessageChannel();
-  port1.onmessage = () => {
-    port1.close();
-    resolve();
-  };
-  port2.postMessage(null);
-  return promise;
+  return new Promise((resolve) => void setImmediate(resolve));
 }

@@ -6,7 +6,7 @@
  * whose best batch must start soonest. Nothing polls: a request, an outcome, or a timer at the moment
  * a GPU comes within schedule_ahead makes it look for work.
  */
-import { type Clock, US } from "../../core/clock.ts";
+import { type Clock, MS, US } from "../../core/clock.ts";
 import { ActionStatus, RequestStatus } from "../../core/status.ts";
 import type {
   ActionOutcome,
@@ -20,7 +20,6 @@ import type {
 import { type Batch, chooseBatch, largestFilled } from "./batch.ts";
 import { Loads } from "./loads.ts";
 import { DEFAULT_INFER4_OPTIONS, type Infer4Options } from "./options.ts";
-import { STUCK_NS } from "./predictor.ts";
 import {
   Gpu,
   type InferWork,
@@ -34,6 +33,14 @@ import {
 const MAX_PROBES = 8;
 /** Batches looked ahead at to see whether a GPU is pressed. */
 const MAX_LOOKAHEAD = 32;
+/** A GPU with nothing new to tell is not looked at more often than this. */
+const MIN_WAKE_NS = MS / 2;
+/** Slack that models which are made to wait for a better use of the GPU are left with. */
+const REGRET_NS = 7 * MS;
+/** Beyond the time that its inputs travel, how long before the GPU is free an action is sent. */
+const LEAD_NS = 2 * MS;
+/** How much better the use of a GPU must be for a less urgent model to go first. */
+const WORTHWHILE = 1.05;
 /** Time kept free before a deadline for what estimates do not cover: wake-ups, queues of messages. */
 const SAFETY_NS = 500 * US;
 
@@ -197,8 +204,11 @@ export class Infer4<R extends Request> implements Scheduler<R> {
     const index = model.queue.insert(request);
     const gpu = this.#freest(model, nowNs);
     if (gpu !== undefined) {
-      this.#makeReady(gpu.placements.get(model.id)!);
-      this.#schedule(gpu);
+      const placement = gpu.placements.get(model.id)!;
+      this.#makeReady(placement);
+      // One that waits for its time has been looked at; only a batch that is now full can change that.
+      const full = model.queue.length >= placement.spec.batchSizes.at(-1)!;
+      if (gpu.timer === null || full) this.#schedule(gpu);
     }
     const waiting = model.queue.length;
     if (waiting > 0) {
@@ -276,7 +286,9 @@ export class Infer4<R extends Request> implements Scheduler<R> {
   #wake(placement: Placement<R>): void {
     this.#makeReady(placement);
     const { gpu } = placement;
-    if (gpu.timer === null && gpu.ready.size > 0) this.#armTimer(gpu, this.#clock.now());
+    if (gpu.timer !== null || gpu.ready.size === 0) return;
+    const nowNs = this.#clock.now();
+    this.#armTimer(gpu, gpu.exec.freeNs(nowNs) - this.#options.scheduleAheadNs, nowNs);
   }
 
   /** The latest moment at which the largest batch that waits could start in time. */
@@ -294,7 +306,7 @@ export class Infer4<R extends Request> implements Scheduler<R> {
     while (gpu.ready.size > 0) {
       const freeNs = gpu.exec.freeNs(nowNs);
       if (freeNs - nowNs >= this.#options.scheduleAheadNs) {
-        this.#armTimer(gpu, nowNs);
+        this.#armTimer(gpu, freeNs - this.#options.scheduleAheadNs, nowNs);
         return;
       }
       const placement = gpu.ready.first!;
@@ -308,15 +320,54 @@ export class Infer4<R extends Request> implements Scheduler<R> {
         gpu.ready.update(placement.readyIndex);
         if (gpu.ready.first !== placement) continue;
       }
-      this.#dispatch(placement, freeNs, nowNs);
+      const picked = this.#pick(placement, freeNs);
+      const leadNs = this.#leadNs(picked);
+      if (freeNs - nowNs > leadNs) {
+        this.#armTimer(gpu, freeNs - leadNs, nowNs);
+        return;
+      }
+      this.#dispatch(picked, freeNs, nowNs);
     }
   }
 
-  #armTimer(gpu: Gpu<R>, nowNs: number): void {
-    const wakeNs = gpu.exec.freeNs(nowNs) - this.#options.scheduleAheadNs;
-    // A GPU that is stuck looks for work when its outcome comes, or its worker is given up.
-    const soonestNs = nowNs + STUCK_NS / 10;
-    gpu.timer = this.#clock.at(Math.max(wakeNs, soonestNs), () => {
+  /**
+   * How long before the GPU is free the placement's next batch is sent. A batch that is full gains nothing
+   * by waiting; another is sent only when it must be on its way, as requests may yet join it.
+   */
+  #leadNs({ gpu, model, spec }: Placement<R>): number {
+    const { scheduleAheadNs } = this.#options;
+    const size = Math.min(model.queue.length, spec.batchSizes.at(-1)!);
+    if (size === spec.batchSizes.at(-1)) return scheduleAheadNs;
+    const transferNs = this.#host.transferNs(gpu.spec.workerId, size * spec.inputBytes);
+    return Math.min(scheduleAheadNs, transferNs + LEAD_NS);
+  }
+
+  /**
+   * The placement to run next: the most urgent, or one that makes better use of the GPU, if running that
+   * first makes nobody late. Models whose requests have gathered are served while those of others still
+   * gather.
+   */
+  #pick(urgent: Placement<R>, freeNs: number): Placement<R> {
+    const { ready } = urgent.gpu;
+    let best = urgent;
+    let bestRate = WORTHWHILE * bestUse(urgent).rate;
+    const items = ready.items();
+    for (let i = 1; i < items.length && i < MAX_LOOKAHEAD; i++) {
+      const { rate } = bestUse(items[i]!);
+      if (rate > bestRate) {
+        best = items[i]!;
+        bestRate = rate;
+      }
+    }
+    if (best === urgent) return urgent;
+    const endNs = freeNs + best.estimates.exec[bestUse(best).index]!.ns;
+    return this.#othersLate(best, endNs) ? urgent : best;
+  }
+
+  /** Makes the GPU look for work at `wakeNs`. */
+  #armTimer(gpu: Gpu<R>, wakeNs: number, nowNs: number): void {
+    // A GPU that is overdue comes no nearer with time: it is looked at again and again, but not spun on.
+    gpu.timer = this.#clock.at(Math.max(wakeNs, nowNs + MIN_WAKE_NS), () => {
       gpu.timer = null;
       this.#schedule(gpu);
     });
@@ -404,13 +455,18 @@ export class Infer4<R extends Request> implements Scheduler<R> {
       if (timeNs + batchNs > queue.at(i).deadlineNs) return true;
       timeNs += batchNs / model.placements.length;
     }
-    const others = gpu.ready.items()
+    return this.#othersLate(placement, endNs);
+  }
+
+  /** Whether the GPU's other models would be late if this one ran next, until `endNs`. */
+  #othersLate(placement: Placement<R>, endNs: number): boolean {
+    const others = placement.gpu.ready.items()
       .filter((other) => other !== placement && other.model.queue.length > 0)
       .sort((a, b) => a.latestStartNs - b.latestStartNs);
-    timeNs = endNs;
+    let timeNs = endNs;
     for (let i = 0; i < others.length && i < MAX_LOOKAHEAD; i++) {
       const other = others[i]!;
-      if (timeNs > this.#latestStart(other)) return true;
+      if (timeNs + REGRET_NS > this.#latestStart(other)) return true;
       const index = largestFilled(other.spec.batchSizes, other.model.queue.length);
       timeNs += other.estimates.exec[index]!.ns / other.model.placements.length;
     }
@@ -524,4 +580,19 @@ export class Infer4<R extends Request> implements Scheduler<R> {
 
 function gpuKey({ workerId, gpuId }: GpuSpec): string {
   return `${workerId}/${gpuId}`;
+}
+
+/** The batch size with most requests per unit of time for what waits, and that rate; 0 when none waits. */
+function bestUse<R extends Request>(
+  { spec, estimates, model }: Placement<R>,
+): { readonly index: number; readonly rate: number } {
+  const { batchSizes } = spec;
+  const waiting = model.queue.length;
+  const index = largestFilled(batchSizes, waiting);
+  if (index < 0) return { index: 0, rate: 0 };
+  const rate = batchSizes[index]! / estimates.exec[index]!.ns;
+  const next = index + 1;
+  if (next === batchSizes.length) return { index, rate };
+  const nextRate = waiting / estimates.exec[next]!.ns;
+  return nextRate > rate ? { index: next, rate: nextRate } : { index, rate };
 }

@@ -61,23 +61,53 @@ Deno.test("two cold models go to different GPUs", () => {
   assert.deepEqual(gpus.sort(), [0, 1]);
 });
 
-Deno.test("requests that wait together run as the largest batch they fill", () => {
+Deno.test("requests that wait together run as the batches that use the GPU best", () => {
   const made = warmCluster();
-  // While the first three keep the GPU busy for schedule_ahead, the others gather.
-  for (let i = 0; i < 3 + 16 + 8 + 1; i++) made.submit(0, 200 * MS);
+  // The first runs at once; the others gather until the next batch must be on its way.
+  for (let i = 0; i < 1 + 16 + 8 + 3; i++) made.submit(0, 200 * MS);
   made.clock.advance(SECOND);
-  assert.deepEqual(batches(made), [1, 1, 1, 16, 8, 1]);
+  assert.deepEqual(batches(made), [1, 16, 8, 3]);
   assert.ok(made.requests.every(({ good }) => good));
+});
+
+Deno.test("a batch that may still grow is sent no sooner than it must be, a full one schedule_ahead", () => {
+  const made = warmCluster({ maxBatchSize: 2 });
+  for (let i = 0; i < 4; i++) made.submit(0, 200 * MS);
+  const startNs = made.clock.now();
+  made.clock.advance(SECOND);
+  // The GPU is free 3.4 ms after the first, then 5.3 ms after the second.
+  const sentMs = infers(made).map(({ earliestNs }) => (earliestNs - startNs) / MS);
+  assert.deepEqual(batches(made), [1, 2, 1]);
+  assert.equal(sentMs[1], 0, "the full batch is sent along with the first");
+  assert.ok(sentMs[2]! > 5 && sentMs[2]! < 8.7, `the last is sent at ${sentMs[2]} ms`);
 });
 
 Deno.test("a batch is no larger than its most urgent request allows", () => {
   const made = warmCluster();
-  for (let i = 0; i < 3; i++) made.submit(0, 200 * MS);
-  // The GPU is busy for 10 ms from now; a batch of 4 would end at 17.5, one of 2 at 15.3.
-  made.submit(0, 17 * MS);
-  for (let i = 0; i < 4; i++) made.submit(0, 200 * MS);
+  made.submit(0, 200 * MS);
+  // The GPU is free in 3.4 ms; a batch of 8 would end at 15.8, one of 4 at 10.9.
+  made.submit(0, 12 * MS);
+  for (let i = 0; i < 6; i++) made.submit(0, 200 * MS);
   made.clock.advance(SECOND);
-  assert.deepEqual(batches(made), [1, 1, 1, 2, 3]);
+  assert.deepEqual(batches(made), [1, 4, 3]);
+  assert.ok(made.requests.every(({ good }) => good));
+});
+
+Deno.test("a less urgent model goes first if it uses the GPU better and makes nobody late", () => {
+  const made = warmCluster();
+  made.setModel(1, RESNET50);
+  made.submit(1, SECOND);
+  made.clock.advance(SECOND);
+  made.sent.length = 0;
+  made.submit(0, 100 * MS);
+  made.submit(1, 60 * MS);
+  for (let i = 0; i < 8; i++) made.submit(0, 100 * MS);
+  made.clock.advance(SECOND);
+  assert.deepEqual(infers(made).map(({ modelId, batchSize }) => [modelId, batchSize]), [
+    [0, 1],
+    [0, 8],
+    [1, 1],
+  ]);
   assert.ok(made.requests.every(({ good }) => good));
 });
 

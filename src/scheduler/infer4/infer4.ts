@@ -445,7 +445,7 @@ export class Infer4<R extends Request> implements Scheduler<R> {
    * Work is taken to be shared evenly by the GPUs that hold a model.
    */
   #pressed(placement: Placement<R>, small: Batch, large: Batch, endNs: number): boolean {
-    const { gpu, model, estimates } = placement;
+    const { model, estimates } = placement;
     const { queue } = model;
     const batchNs = estimates.exec[large.index]!.ns;
     let timeNs = endNs;

@@ -1,0 +1,179 @@
+import { type Clock, MS, SECOND } from "../core/clock.ts";
+import { ActionStatus, RequestStatus } from "../core/status.ts";
+import type {
+  ActionOutcome,
+  GpuSpec,
+  ModelSpec,
+  Request,
+  Scheduler,
+  SchedulerAction,
+  SchedulerHost,
+} from "./scheduler.ts";
+
+/** Executions that a GPU always has to do. */
+const INFERS = 2;
+const PATIENCE_NS = 10 * SECOND;
+/** A GPU whose action failed is left alone for a moment, so that a lasting fault does not spin. */
+const PAUSE_NS = 10 * MS;
+
+interface StressGpu {
+  readonly spec: GpuSpec;
+  freePages: number;
+  /** Models whose weights are there, longest first. */
+  readonly loaded: Map<number, ModelSpec>;
+  /** The transfer under way, a load or the eviction that makes room for one. */
+  transferring: boolean;
+  infers: number;
+  /** Next model to load, and next to run. */
+  nextLoad: number;
+  nextInfer: number;
+  removed: boolean;
+}
+
+/**
+ * STRESS drives workers as hard as it can, without clients: each GPU always has executions of the
+ * largest batch to do, and always a transfer of weights, for which the model loaded longest ago leaves.
+ */
+export class Stress<R extends Request> implements Scheduler<R> {
+  readonly #clock: Clock;
+  readonly #host: SchedulerHost<R>;
+  readonly #gpus: StressGpu[] = [];
+  readonly #models: { readonly id: number; readonly specs: ReadonlyMap<number, ModelSpec> }[] = [];
+  #closed = false;
+
+  constructor(clock: Clock, host: SchedulerHost<R>) {
+    this.#clock = clock;
+    this.#host = host;
+  }
+
+  addGpu(spec: GpuSpec): void {
+    const gpu: StressGpu = {
+      spec,
+      freePages: spec.pages,
+      loaded: new Map(),
+      transferring: false,
+      infers: 0,
+      nextLoad: 0,
+      nextInfer: 0,
+      removed: false,
+    };
+    this.#gpus.push(gpu);
+    this.#feed(gpu);
+  }
+
+  removeGpu({ workerId, gpuId }: GpuSpec): void {
+    const index = this.#gpus.findIndex(({ spec }) =>
+      spec.workerId === workerId && spec.gpuId === gpuId
+    );
+    for (const gpu of index < 0 ? [] : this.#gpus.splice(index, 1)) gpu.removed = true;
+  }
+
+  setModel(id: number, specs: ReadonlyMap<number, ModelSpec>): void {
+    this.removeModel(id);
+    this.#models.push({ id, specs });
+    for (const gpu of this.#gpus) this.#feed(gpu);
+  }
+
+  removeModel(id: number): void {
+    const index = this.#models.findIndex((model) => model.id === id);
+    if (index >= 0) this.#models.splice(index, 1);
+  }
+
+  submit(request: R): void {
+    const message = "this controller runs STRESS, which serves no clients";
+    this.#host.refuse(request, RequestStatus.invalidRequest, message);
+  }
+
+  onOutcome(action: SchedulerAction<R>, { status }: ActionOutcome): void {
+    const gpu = this.#gpus.find(({ spec }) => spec === action.gpu);
+    if (gpu === undefined) return;
+    const ok = status === ActionStatus.success;
+    if (action.type === "Infer") gpu.infers--;
+    else this.#onTransferred(gpu, action.type, action.modelId, ok);
+    if (ok) this.#feed(gpu);
+    else this.#clock.at(this.#clock.now() + PAUSE_NS, () => this.#feed(gpu));
+  }
+
+  close(): void {
+    this.#closed = true;
+  }
+
+  #onTransferred(gpu: StressGpu, type: string, modelId: number, ok: boolean): void {
+    gpu.transferring = false;
+    const spec = this.#specOn(gpu, modelId);
+    if (spec === undefined) return;
+    if (type === "LoadWeights") {
+      if (ok) gpu.loaded.set(modelId, spec);
+      else gpu.freePages += spec.weightsPages;
+    } else if (ok) {
+      gpu.freePages += spec.weightsPages;
+    } else {
+      // In use, most likely: it is the newest now, and another leaves next.
+      gpu.loaded.set(modelId, spec);
+    }
+  }
+
+  #feed(gpu: StressGpu): void {
+    if (this.#closed || gpu.removed) return;
+    if (!gpu.transferring) this.#transfer(gpu);
+    while (gpu.infers < INFERS && gpu.loaded.size > 0) {
+      const [modelId, { batchSizes, execNs }] = [...gpu.loaded][gpu.nextInfer++ % gpu.loaded.size]!;
+      gpu.infers++;
+      this.#host.send({
+        ...this.#action(gpu, modelId, execNs.at(-1)!),
+        type: "Infer",
+        batchSize: batchSizes.at(-1)!,
+        requests: [],
+      });
+    }
+  }
+
+  /** Loads the next model that is not there; or first evicts one, if it does not fit or all are there. */
+  #transfer(gpu: StressGpu): void {
+    for (let i = 0; i < this.#models.length; i++) {
+      const { id } = this.#models[gpu.nextLoad % this.#models.length]!;
+      const spec = this.#specOn(gpu, id);
+      const fits = spec !== undefined && spec.weightsPages <= gpu.spec.pages;
+      if (!fits || (gpu.loaded.has(id) && gpu.loaded.size < this.#models.length)) {
+        gpu.nextLoad++;
+        continue;
+      }
+      if (gpu.loaded.has(id) || spec.weightsPages > gpu.freePages) {
+        this.#evictOldest(gpu);
+        return;
+      }
+      gpu.nextLoad++;
+      gpu.freePages -= spec.weightsPages;
+      gpu.transferring = true;
+      this.#host.send({ ...this.#action(gpu, id, spec.loadWeightsNs), type: "LoadWeights" });
+      return;
+    }
+  }
+
+  #evictOldest(gpu: StressGpu): void {
+    // The last one stays: executions need something to run.
+    if (gpu.loaded.size < 2) return;
+    const [modelId] = gpu.loaded.keys();
+    gpu.loaded.delete(modelId!);
+    gpu.transferring = true;
+    this.#host.send({ ...this.#action(gpu, modelId!, 0), type: "EvictWeights" });
+  }
+
+  #specOn({ spec }: StressGpu, modelId: number): ModelSpec | undefined {
+    return this.#models.find(({ id }) => id === modelId)?.specs.get(spec.workerId);
+  }
+
+  #action({ spec, loaded }: StressGpu, modelId: number, expectedNs: number) {
+    const nowNs = this.#clock.now();
+    return {
+      gpu: spec,
+      modelId,
+      earliestNs: nowNs,
+      latestNs: nowNs + PATIENCE_NS,
+      expectedNs,
+      expectedEndNs: nowNs + expectedNs,
+      queued: 0,
+      copiesLoaded: loaded.size,
+    };
+  }
+}

@@ -1,6 +1,6 @@
 /** `clockwork controller TYPE WORKERS [options]`. */
 import { Command, InvalidArgumentError } from "commander";
-import type { Clock } from "../core/clock.ts";
+import { type Clock, MS } from "../core/clock.ts";
 import { SystemClock } from "../core/system_clock.ts";
 import {
   Controller,
@@ -11,7 +11,12 @@ import type { PendingRequest } from "../controller/serving.ts";
 import { Infer4 } from "../scheduler/infer4/infer4.ts";
 import { DEFAULT_INFER4_OPTIONS, type Infer4Options } from "../scheduler/infer4/options.ts";
 import type { Scheduler, SchedulerHost } from "../scheduler/scheduler.ts";
-import { actionColumns, requestColumns } from "../telemetry/records.ts";
+import {
+  actionColumns,
+  type ActionRecord,
+  requestColumns,
+  type RequestRecord,
+} from "../telemetry/records.ts";
 import { TsvLog } from "../telemetry/tsv_log.ts";
 import { type Address, connect, formatAddress, listen, parseAddress } from "../wire/tcp.ts";
 import { CliError, UsageError } from "./exit.ts";
@@ -34,7 +39,9 @@ interface Options {
   host: string;
 }
 
-const nanoseconds = parseInteger(0, Number.MAX_SAFE_INTEGER);
+const nanoseconds = parseInteger(1, Number.MAX_SAFE_INTEGER);
+/** How long clients and workers that do not hang up may delay the end. */
+const CLOSE_TIMEOUT_NS = 1500 * MS;
 
 export function controllerCommand(): Command {
   const { defaultSloNs, maxExecNs, maxBatchSize } = DEFAULT_CONTROLLER_OPTIONS;
@@ -61,7 +68,7 @@ export function controllerCommand(): Command {
     .option(
       "--default-slo <ns>",
       "time for requests that do not say how long they may take",
-      parseInteger(1, Number.MAX_SAFE_INTEGER),
+      nanoseconds,
       defaultSloNs,
     )
     .option("--max-exec <ns>", "do not use batch sizes that take longer", nanoseconds, maxExecNs)
@@ -98,13 +105,13 @@ function parseWorkers(text: string): Address[] {
 }
 
 function parseValues(values: readonly string[]): Partial<Options> {
-  const parsers: readonly (readonly [keyof Options, (text: string) => number])[] = [
-    ["generateInputs", parseInteger(0, 1)],
-    ["maxGpus", parseInteger(1, 1e6)],
-    ["scheduleAhead", nanoseconds],
-    ["defaultSlo", parseInteger(1, Number.MAX_SAFE_INTEGER)],
-    ["maxExec", nanoseconds],
-    ["maxBatch", parseInteger(1, 4096)],
+  const parsers: readonly (readonly [keyof Options, string, (text: string) => number])[] = [
+    ["generateInputs", "generate_inputs", parseInteger(0, 1)],
+    ["maxGpus", "max_gpus", parseInteger(1, 1e6)],
+    ["scheduleAhead", "schedule_ahead", nanoseconds],
+    ["defaultSlo", "default_slo", nanoseconds],
+    ["maxExec", "max_exec", nanoseconds],
+    ["maxBatch", "max_batch", parseInteger(1, 4096)],
   ];
   if (values.length > parsers.length) {
     throw new UsageError(
@@ -113,10 +120,10 @@ function parseValues(values: readonly string[]): Partial<Options> {
   }
   const parsed: Record<string, number | boolean> = {};
   values.forEach((text, i) => {
-    const [name, parse] = parsers[i]!;
+    const [key, name, parse] = parsers[i]!;
     try {
       const value = parse(text);
-      parsed[name] = name === "generateInputs" ? value === 1 : value;
+      parsed[key] = key === "generateInputs" ? value === 1 : value;
     } catch (error) {
       if (!(error instanceof InvalidArgumentError)) throw error;
       throw new UsageError(`${name}: ${error.message} Got "${text}".`);
@@ -131,7 +138,6 @@ async function runController(workers: readonly Address[], options: Options): Pro
   const stop = new StopSignals();
   try {
     log("Starting Clockwork Controller");
-    const logs = openLogs(clock);
     const controllerOptions: ControllerOptions = {
       ...DEFAULT_CONTROLLER_OPTIONS,
       defaultSloNs: options.defaultSlo,
@@ -145,7 +151,7 @@ async function runController(workers: readonly Address[], options: Options): Pro
       maxBatchSize: options.maxBatch,
       maxGpus: options.maxGpus,
     };
-    printOptions(controllerOptions, infer4);
+    let logs: Logs = NO_LOGS;
     const controller = new Controller(
       clock,
       log,
@@ -157,23 +163,35 @@ async function runController(workers: readonly Address[], options: Options): Pro
       (host: SchedulerHost<PendingRequest>): Scheduler<PendingRequest> =>
         new Infer4(clock, host, infer4),
     );
+    // Before the logs are opened, and so emptied: they may be those of a controller that has the port.
     const listener = listenForClients(options, clock, controller);
-    log(`IO service thread listening for clients on ${formatAddress(listener.address)}`);
     try {
-      await connectToWorkers(workers, clock, controller);
-      controller.start();
+      logs = openLogs(clock);
+      printOptions(controllerOptions, infer4);
+      log(`IO service thread listening for clients on ${formatAddress(listener.address)}`);
+      await Promise.race([connectToWorkers(workers, clock, controller, stop), stop.stopped]);
+      if (!stop.requested) controller.start();
       await stop.stopped;
     } finally {
       listener.close();
       controller.close("the controller is shutting down");
-      // Lets what was just queued for clients and workers leave.
-      await new Promise<void>((resolve) => clock.at(clock.now() + 50_000_000, resolve));
+      await linksEnded(controller, clock);
       logs.requests?.close();
       logs.actions?.close();
     }
   } finally {
     clock.close();
     stop.close();
+  }
+  // A peer that does not hang up would keep the process alive.
+  Deno.exit(0);
+}
+
+/** Resolves when what was queued for clients and workers has left, or has had time enough to. */
+async function linksEnded(controller: Controller, clock: Clock): Promise<void> {
+  const deadlineNs = clock.now() + CLOSE_TIMEOUT_NS;
+  while (controller.openLinks > 0 && clock.now() < deadlineNs) {
+    await new Promise<void>((resolve) => clock.at(clock.now() + 10 * MS, resolve));
   }
 }
 
@@ -198,8 +216,10 @@ async function connectToWorkers(
   workers: readonly Address[],
   clock: Clock,
   controller: Controller,
+  stop: StopSignals,
 ): Promise<void> {
   for (const address of workers) {
+    if (stop.requested) return;
     console.log(`Connecting to worker ${formatAddress(address)}`);
     try {
       await connect(
@@ -215,12 +235,19 @@ async function connectToWorkers(
   }
 }
 
-function openLogs(clock: SystemClock) {
-  const asked = Deno.env.get("CLOCKWORK_LOG_DIR");
+interface Logs {
+  readonly requests: TsvLog<RequestRecord> | null;
+  readonly actions: TsvLog<ActionRecord> | null;
+}
+
+const NO_LOGS: Logs = { requests: null, actions: null };
+
+function openLogs(clock: SystemClock): Logs {
+  const asked = Deno.env.get("CLOCKWORK_LOG_DIR") || undefined;
   const directory = asked ?? "/local";
   if (asked === undefined && !isDirectory(directory)) {
     console.log("Not logging requests and actions: set CLOCKWORK_LOG_DIR to a directory for them");
-    return { requests: null, actions: null };
+    return NO_LOGS;
   }
   const originEpochNs = BigInt(Date.now()) * 1_000_000n - BigInt(clock.now());
   const epochNs = (ns: number) => (originEpochNs + BigInt(Math.round(ns))).toString();

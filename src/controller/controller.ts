@@ -21,7 +21,13 @@ import {
 import type { Accept, Link, LinkHandler } from "../wire/link.ts";
 import type { Header, ModelFacts } from "../wire/messages.ts";
 import { type ClientRequests, ClientSession } from "./client_session.ts";
-import { type PendingRequest, type ServedModel, Serving, type Telemetry } from "./serving.ts";
+import {
+  type InputOrigin,
+  type PendingRequest,
+  type ServedModel,
+  Serving,
+  type Telemetry,
+} from "./serving.ts";
 import { type Result, WorkerPeer } from "./worker_peer.ts";
 
 export interface ControllerOptions {
@@ -48,6 +54,8 @@ export const DEFAULT_CONTROLLER_OPTIONS: ControllerOptions = {
 /** The load phase ends when this long has passed without load activity. */
 const LOAD_STAGE_IDLE_NS = SECOND;
 const SUMMARY_PERIOD_NS = 10 * SECOND;
+/** Ids are 32-bit unsigned on the wire. */
+const MAX_MODEL_ID = 0xffff_ffff;
 /** "No time limit", for actions that may start whenever they can. */
 const WHENEVER_NS = Number.MAX_SAFE_INTEGER;
 
@@ -84,10 +92,13 @@ export class Controller implements ClientRequests {
   #phase: Phase = "connecting";
   #nextActionId = 0;
   #nextModelId = 0;
-  /** LoadModel requests that have not been answered. */
+  /** LoadModel requests that have not been answered, and the copies that they ask for. */
   #loading = 0;
+  #copiesLoading = 0;
   #loadStageTimer: Timer | null = null;
   #active = false;
+  #closed = false;
+  #networkStatus = "";
 
   constructor(
     clock: Clock,
@@ -97,7 +108,11 @@ export class Controller implements ClientRequests {
     makeScheduler: (host: SchedulerHost<PendingRequest>) => Scheduler<PendingRequest>,
   ) {
     this.#clock = clock;
-    this.#log = log;
+    // Paths and messages are others' words: nothing that moves a terminal's cursor or fakes a line.
+    this.#log = (line) => {
+      // That links end once all is over is no news.
+      if (!this.#closed) log(line.replaceAll(/\p{Cc}/gu, "?"));
+    };
     this.#options = options;
     this.#summary = new Summary(clock.now());
     this.#serving = new Serving(clock, options, {
@@ -136,6 +151,11 @@ export class Controller implements ClientRequests {
     return session;
   };
 
+  /** Links to clients and workers that have not ended. */
+  get openLinks(): number {
+    return this.#sessions.size + this.#workers.filter(({ peer }) => !peer.lost).length;
+  }
+
   /** Begins the start-up, once all workers are connected. */
   start(): void {
     this.#log("(Startup) Running ControllerStartup");
@@ -153,6 +173,7 @@ export class Controller implements ClientRequests {
     this.#summaryTimer.cancel();
     this.#loadStageTimer?.cancel();
     this.#serving.close(reason);
+    this.#closed = true;
     for (const session of this.#sessions) session.close(reason);
     for (const { peer } of this.#workers) if (!peer.lost) peer.link.close(reason);
   }
@@ -204,12 +225,17 @@ export class Controller implements ClientRequests {
     if (this.#phase === "connecting" || this.#phase === "querying") {
       return fail(RequestStatus.initializing, "Controller initializing");
     }
-    if (copies < 1 || this.#nextModelId + copies > this.#options.maxModels) {
+    if (copies < 1) {
+      return fail(RequestStatus.invalidRequest, "no_of_copies must be at least 1, got 0");
+    }
+    const room = Math.min(
+      this.#options.maxModels - this.#models.length - this.#copiesLoading,
+      MAX_MODEL_ID + 1 - this.#nextModelId,
+    );
+    if (copies > room) {
       return fail(
         RequestStatus.invalidRequest,
-        `no_of_copies must be from 1 to ${
-          this.#options.maxModels - this.#nextModelId
-        }, got ${copies}`,
+        `no_of_copies is ${copies}, but this controller has room for ${room} more models`,
       );
     }
     if (this.#live.length === 0) return fail(RequestStatus.error, "no worker is connected");
@@ -220,9 +246,11 @@ export class Controller implements ClientRequests {
     const firstId = this.#nextModelId;
     this.#nextModelId += copies;
     this.#loading++;
+    this.#copiesLoading += copies;
     this.#loadStageTimer?.cancel();
     this.#loadOnWorkers(firstId, path, copies, (facts, specs, problem) => {
       this.#loading--;
+      this.#copiesLoading -= copies;
       this.#awaitLoadStageEnd();
       if (facts === null) return fail(RequestStatus.error, problem);
       this.#addModels(firstId, path, copies, facts, specs);
@@ -246,11 +274,11 @@ export class Controller implements ClientRequests {
   }
 
   #onWorkerState(worker: Worker, result: Result): void {
+    // That it is lost has been told already, and what follows from it done.
+    if (worker.peer.lost) return;
     if (result.kind !== "GetWorkerStateResult") {
       const why = result.kind === "ErrorResult" ? result.header.message : `it sent ${result.kind}`;
-      this.#log(`Worker ${worker.peer.id} did not tell its state: ${why}`);
-      worker.peer.link.close("it did not tell its state");
-      this.#afterQuery();
+      worker.peer.link.close(`it did not tell its state: ${why}`);
       return;
     }
     const state = result.header;
@@ -338,7 +366,7 @@ export class Controller implements ClientRequests {
     let facts: ModelFacts | null = null;
     let problem = "";
     let waiting = workers.length;
-    for (const { peer } of workers) {
+    for (const { peer, state } of workers) {
       const nowNs = this.#clock.now();
       const header = {
         model_id: firstId,
@@ -351,13 +379,16 @@ export class Controller implements ClientRequests {
       };
       const id = peer.send("LoadModelFromDisk", header, (result) => {
         this.#log(`Worker  --> ${describeResult(result)}`);
-        const failed = this.#checkLoaded(result, copies, facts);
+        const failed = this.#checkLoaded(result, copies, facts, state!);
         if (failed === null) {
           const loaded = result as MessageOf<"LoadModelFromDiskResult">;
           facts ??= loaded.header;
           specs.set(peer.id, specOf(loaded.header));
         } else {
           problem ||= `worker ${peer.id}: ${failed}`;
+          if (result.kind !== "ErrorResult") {
+            this.#log(`Worker ${peer.id} cannot serve model ${firstId}: ${failed}`);
+          }
         }
         if (--waiting === 0) done(facts, specs, problem);
       });
@@ -368,7 +399,12 @@ export class Controller implements ClientRequests {
   }
 
   /** Why a result of LoadModelFromDisk is of no use; null if it is. */
-  #checkLoaded(result: Result, copies: number, others: ModelFacts | null): string | null {
+  #checkLoaded(
+    result: Result,
+    copies: number,
+    others: ModelFacts | null,
+    { gpus }: WorkerState,
+  ): string | null {
     if (result.kind === "ErrorResult") return result.header.message;
     if (result.kind !== "LoadModelFromDiskResult") return `it answered by ${result.kind}`;
     const { header } = result;
@@ -376,8 +412,19 @@ export class Controller implements ClientRequests {
     if (header.copies_created !== copies) {
       return `it made ${header.copies_created} copies of ${copies}`;
     }
-    if (sizes[0] !== 1 || sizes.length !== header.exec_times_ns.length) {
-      return "its batch sizes do not begin with 1, or lack execution times";
+    if (sizes[0] !== 1 || sizes.some((size, i) => i > 0 && size <= sizes[i - 1]!)) {
+      return `its batch sizes do not ascend from 1: ${sizes.join(" ")}`;
+    }
+    const times = header.exec_times_ns;
+    if (times.length !== sizes.length || !times.every((ns) => ns > 0)) {
+      return `its execution times are not one for each batch size: ${times.join(" ")} ns`;
+    }
+    if (header.weights_load_time_ns < 0) {
+      return `its weights take ${header.weights_load_time_ns} ns to load`;
+    }
+    const pages = Math.max(0, ...gpus.map((gpu) => gpu.weights_cache_pages));
+    if (header.num_weights_pages > pages) {
+      return `its weights take ${header.num_weights_pages} pages, and a GPU has ${pages}`;
     }
     if (
       others !== null &&
@@ -416,9 +463,11 @@ export class Controller implements ClientRequests {
     for (const key of Object.keys(this.#pastTraffic) as (keyof NetworkTotals)[]) {
       this.#pastTraffic[key] += peer.link.traffic[key];
     }
-    if (this.#phase === "serving" && state !== null) {
-      this.#serving.removeWorker(peer, state.gpus.length);
+    if (this.#phase === "serving" && state !== null) this.#serving.removeWorker(peer.id);
+    if (this.#live.length === 0 && this.#phase !== "connecting" && this.#phase !== "querying") {
+      this.#log("No worker is connected any more: start them and this controller again");
     }
+    this.#afterQuery();
   }
 
   // What is printed.
@@ -455,9 +504,25 @@ export class Controller implements ClientRequests {
     }
     const lines = this.#summary.take(this.#clock.now(), traffic);
     // Nothing is printed for a time in which nothing was done.
-    if (this.#active) { for (const line of lines) this.#log(line); }
+    if (!this.#active) return;
     this.#active = false;
+    const status = describeInputs(this.#serving.takeInputOrigins());
+    if (status !== "" && status !== this.#networkStatus) {
+      this.#networkStatus = status;
+      this.#log(status);
+    }
+    for (const line of lines) this.#log(line);
   }
+}
+
+/** Which way the inputs of requests go, marked by ticks, and where they come from; "" without any. */
+function describeInputs(origins: ReadonlySet<InputOrigin>): string {
+  if (origins.size === 0) return "";
+  const marks = (sent: boolean) => (sent ? "✔" : "✘").repeat(5);
+  const fromClient = origins.has("client");
+  return `Network Status:  Client ${marks(fromClient)} ` +
+    `Controller ${marks(fromClient || origins.has("controller"))} ` +
+    `Workers (inputs generated by ${[...origins].sort().join(" and ")})`;
 }
 
 /** A worker's facts as the scheduler takes them. */

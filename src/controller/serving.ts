@@ -3,7 +3,7 @@
  * other. Holds the inputs of requests, turns decisions into actions and results into answers, and
  * records both.
  */
-import type { Clock } from "../core/clock.ts";
+import { type Clock, MS, SECOND } from "../core/clock.ts";
 import { Random } from "../core/random.ts";
 import { ActionStatus, RequestStatus } from "../core/status.ts";
 import type {
@@ -20,6 +20,9 @@ import type { Header } from "../wire/messages.ts";
 import { payloads } from "../wire/payload_pool.ts";
 import type { ClientSession } from "./client_session.ts";
 import type { Result, WorkerPeer } from "./worker_peer.ts";
+
+/** Nobody waits longer for an answer, whatever a request says: far less than that is exact in numbers. */
+const MAX_SLO_NS = 24 * 3600 * SECOND;
 
 /** What is told of each request and action once it is over. */
 export interface Telemetry {
@@ -53,6 +56,15 @@ interface ModelCounts {
   readonly residentOn: Set<string>;
 }
 
+/** A worker that serves, and what there was when it began to. */
+interface ServingWorker {
+  readonly peer: WorkerPeer;
+  readonly gpuCount: number;
+}
+
+/** Who makes the inputs of requests. */
+export type InputOrigin = "client" | "controller" | "worker";
+
 /** A request that a client waits for. */
 export class PendingRequest implements Request {
   constructor(
@@ -80,8 +92,10 @@ export class Serving implements SchedulerHost<PendingRequest> {
   readonly #options: ServingOptions;
   readonly #telemetry: Telemetry;
   readonly #scheduler: Scheduler<PendingRequest>;
-  readonly #workers = new Map<number, WorkerPeer>();
+  readonly #workers = new Map<number, ServingWorker>();
   readonly #models = new Map<number, ServedModel>();
+  /** The workers that can run each model; copies share one. */
+  readonly #runnersOf = new Map<number, ReadonlyMap<number, ModelSpec>>();
   readonly #counts = new Map<number, ModelCounts>();
   readonly #generated = new Map<number, Uint8Array>();
   /** Outputs of the action that is being answered, for `succeed`. */
@@ -89,6 +103,9 @@ export class Serving implements SchedulerHost<PendingRequest> {
   #succeeded = 0;
   #unanswered = 0;
   #nextRequestId = 0;
+  #inputOrigins = new Set<InputOrigin>();
+  /** Why nothing is served any more; null while it is. */
+  #closedBecause: string | null = null;
 
   constructor(
     clock: Clock,
@@ -102,28 +119,34 @@ export class Serving implements SchedulerHost<PendingRequest> {
     this.#scheduler = makeScheduler(this);
   }
 
-  /** The models that clients may use, in the order they were loaded. */
-  get models(): Iterable<ServedModel> {
-    return this.#models.values();
+  /** Who made the inputs of requests since the last call. */
+  takeInputOrigins(): ReadonlySet<InputOrigin> {
+    const origins = this.#inputOrigins;
+    this.#inputOrigins = new Set();
+    return origins;
   }
 
   addWorker(peer: WorkerPeer, gpuPages: readonly number[]): void {
-    this.#workers.set(peer.id, peer);
+    this.#workers.set(peer.id, { peer, gpuCount: gpuPages.length });
     gpuPages.forEach((pages, gpuId) => this.#scheduler.addGpu({ workerId: peer.id, gpuId, pages }));
   }
 
-  removeWorker(peer: WorkerPeer, gpuCount: number): void {
-    this.#workers.delete(peer.id);
-    for (let gpuId = 0; gpuId < gpuCount; gpuId++) {
-      for (const { residentOn } of this.#counts.values()) residentOn.delete(`${peer.id}/${gpuId}`);
-      this.#scheduler.removeGpu({ workerId: peer.id, gpuId, pages: 0 });
+  removeWorker(workerId: number): void {
+    const worker = this.#workers.get(workerId);
+    if (worker === undefined) return;
+    for (let gpuId = 0; gpuId < worker.gpuCount; gpuId++) {
+      for (const { residentOn } of this.#counts.values()) residentOn.delete(`${workerId}/${gpuId}`);
+      this.#scheduler.removeGpu({ workerId, gpuId, pages: 0 });
     }
+    // Only now: what one of its GPUs ran may have been given to the next, which still had to be removed.
+    this.#workers.delete(workerId);
   }
 
   /** `specs` has the model as each worker that loaded it reported it, by worker. */
   addModel(model: ServedModel, specs: ReadonlyMap<number, ModelSpec>): void {
     this.#models.set(model.id, model);
     this.#counts.set(model.id, { unanswered: 0, residentOn: new Set() });
+    this.#runnersOf.set(model.id, specs);
     this.#scheduler.setModel(model.id, specs);
   }
 
@@ -142,12 +165,15 @@ export class Serving implements SchedulerHost<PendingRequest> {
       return;
     }
     const arrivalNs = this.#clock.now();
-    const allowedNs = sloFactor > 0
+    const askedNs = sloFactor > 0
       ? sloFactor * model.execNs
       : header.deadline_ns > 0
       ? header.deadline_ns
       : this.#options.defaultSloNs;
+    const allowedNs = Math.min(askedNs, MAX_SLO_NS);
     const counts = this.#counts.get(modelId)!;
+    const generated = input.length === 0 && this.#options.generateInputs;
+    this.#inputOrigins.add(input.length > 0 ? "client" : generated ? "controller" : "worker");
     const request = new PendingRequest(
       this.#nextRequestId++,
       session,
@@ -157,28 +183,33 @@ export class Serving implements SchedulerHost<PendingRequest> {
       sloFactor,
       arrivalNs,
       arrivalNs + allowedNs,
-      input.length === 0 && this.#options.generateInputs ? this.#generate(model.inputBytes) : input,
+      generated ? this.#generate(model.inputBytes) : input,
       counts.unanswered,
       counts.residentOn.size === 0,
     );
     counts.unanswered++;
     this.#unanswered++;
-    this.#scheduler.submit(request);
+    const refusal = this.#refusal(modelId);
+    if (refusal === null) this.#scheduler.submit(request);
+    else this.refuse(request, RequestStatus.error, refusal);
   }
 
-  /** Refuses what waits, with `message`, and every request after that. */
+  /** Refuses what waits or runs, with `message`, and every request after that. */
   close(message: string): void {
+    this.#closedBecause = message;
     this.#scheduler.close(RequestStatus.error, message);
+    // The scheduler answers what runs on a GPU that it loses.
+    for (const workerId of [...this.#workers.keys()]) this.removeWorker(workerId);
   }
 
   // What the scheduler may do.
 
   transferNs(workerId: number, bytes: number): number {
-    return this.#workers.get(workerId)?.transferNs(bytes) ?? 0;
+    return this.#workers.get(workerId)?.peer.transferNs(bytes) ?? 0;
   }
 
   send(action: SchedulerAction<PendingRequest>): void {
-    const peer = this.#workers.get(action.gpu.workerId)!;
+    const { peer } = this.#workers.get(action.gpu.workerId)!;
     const sentNs = this.#clock.now();
     let id: number;
     const onResult = (result: Result) => this.#onResult(action, id, sentNs, peer, result);
@@ -217,7 +248,8 @@ export class Serving implements SchedulerHost<PendingRequest> {
   }
 
   refuse(request: PendingRequest, status: Exclude<RequestStatus, 0>, message: string): void {
-    request.session.sendError(request.clientRequestId, "InferRequest", status, message);
+    const reason = this.#closedBecause ?? message;
+    request.session.sendError(request.clientRequestId, "InferRequest", status, reason);
     this.#record(request, status);
   }
 
@@ -256,13 +288,20 @@ export class Serving implements SchedulerHost<PendingRequest> {
         `model ${model_id} takes ${model.inputBytes} bytes of input, got ${input.length}`,
       ];
     }
-    if (this.#unanswered >= this.#options.maxRequests) {
-      return [
-        RequestStatus.error,
-        `${this.#unanswered} requests are waiting, the limit of this controller: try again later`,
-      ];
-    }
     return null;
+  }
+
+  /** Why a request that is all right cannot be taken now; null if it can. It is counted already. */
+  #refusal(modelId: number): string | null {
+    const { maxRequests } = this.#options;
+    if (this.#unanswered > maxRequests) {
+      return `${maxRequests} requests are waiting, the limit of this controller: try again later`;
+    }
+    if (this.#workers.size === 0) return "no worker is connected: try again later";
+    for (const workerId of this.#runnersOf.get(modelId)!.keys()) {
+      if (this.#workers.has(workerId)) return null;
+    }
+    return `no worker that is connected has model ${modelId}: load it again`;
   }
 
   #onResult(
@@ -272,6 +311,7 @@ export class Serving implements SchedulerHost<PendingRequest> {
     { link: { sync } }: WorkerPeer,
     { kind, header, payload }: Result,
   ): void {
+    const nowNs = this.#clock.now();
     const record = {
       actionId,
       type: ACTION_TYPES[action.type],
@@ -279,32 +319,38 @@ export class Serving implements SchedulerHost<PendingRequest> {
       sentNs,
       receivedByWorkerNs: local(sync, header.action_received_ns),
       sentByWorkerNs: local(sync, header.result_sent_ns),
-      enqueuedNs: this.#clock.now(),
+      enqueuedNs: nowNs,
       gpuClockBefore: 0,
       gpuClock: 0,
     };
     let outcome: ActionOutcome;
     let copyOutputEndNs = 0;
     let outputs: readonly Uint8Array[] | null = [];
-    if (kind === "InferResult" && action.type === "Infer") {
-      const { exec, copy_output, output_sizes } = header;
-      outcome = success(sync.toLocal(exec.begin_ns), sync.toLocal(exec.end_ns));
-      copyOutputEndNs = sync.toLocal(copy_output.end_ns);
+    if (kind === "ErrorResult") {
+      outcome = failure(header.status, header.message);
+    } else if (kind === "InferResult" && action.type === "Infer") {
+      outcome = ran(header.exec, sync.offsetNs, sentNs, nowNs);
+      copyOutputEndNs = sync.toLocal(header.copy_output.end_ns);
       record.gpuClockBefore = header.gpu_clock_before;
       record.gpuClock = header.gpu_clock;
-      outputs = split(payload, output_sizes, action.requests.length);
-    } else if (kind === "LoadWeightsResult" || kind === "EvictWeightsResult") {
-      outcome = success(sync.toLocal(header.begin_ns), sync.toLocal(header.end_ns));
-      if (action.type === "LoadWeights") {
-        this.#counts.get(action.modelId)?.residentOn.add(gpuName(action));
-      }
-    } else if (kind === "ErrorResult") {
-      outcome = failure(header.status, header.message);
+      const { outputBytes } = this.#models.get(action.modelId)!;
+      outputs = split(payload, header.output_sizes, action.requests.length, outputBytes);
+    } else if (
+      (kind === "LoadWeightsResult" && action.type === "LoadWeights") ||
+      (kind === "EvictWeightsResult" && action.type === "EvictWeights")
+    ) {
+      outcome = ran(header, sync.offsetNs, sentNs, nowNs);
     } else {
       outcome = failure(ActionStatus.runtimeError, `the worker answered ${action.type} by ${kind}`);
     }
     if (outputs === null) {
-      outcome = failure(ActionStatus.runtimeError, "the worker's outputs are not one a request");
+      outcome = failure(
+        ActionStatus.runtimeError,
+        "the worker's outputs are not one of the model's size for each request",
+      );
+    }
+    if (action.type === "LoadWeights" && outcome.status === ActionStatus.success) {
+      this.#counts.get(action.modelId)?.residentOn.add(gpuName(action));
     }
     this.#outputs = outputs ?? [];
     this.#succeeded = 0;
@@ -367,8 +413,27 @@ function local(sync: { toLocal(ns: number): number }, ns: number): number {
   return ns === 0 ? 0 : sync.toLocal(ns);
 }
 
-function success(beginNs: number, endNs: number): ActionOutcome {
-  return { status: ActionStatus.success, message: "", beginNs, endNs };
+/**
+ * What a worker says it did, in our time. Predictions build on this, so what cannot be true counts as a
+ * failure: one absurd time would keep a GPU from being used for good.
+ */
+function ran(
+  { begin_ns, end_ns }: { readonly begin_ns: number; readonly end_ns: number },
+  offsetNs: number,
+  sentNs: number,
+  nowNs: number,
+): ActionOutcome {
+  const durationNs = end_ns - begin_ns;
+  // Clocks may differ in speed a little, and the emulated worker's times are exact where ours are late.
+  if (!(durationNs >= 0 && durationNs <= 1.01 * (nowNs - sentNs) + MS)) {
+    return failure(
+      ActionStatus.runtimeError,
+      `the worker says it took ${durationNs} ns, of the ${nowNs - sentNs} ns that passed`,
+    );
+  }
+  // It ended before we heard of it, even if the estimate of the clocks' offset is a little off.
+  const endNs = Math.max(sentNs, Math.min(end_ns + offsetNs, nowNs));
+  return { status: ActionStatus.success, message: "", beginNs: endNs - durationNs, endNs };
 }
 
 function failure(status: number, message: string): ActionOutcome {
@@ -377,16 +442,18 @@ function failure(status: number, message: string): ActionOutcome {
   return { status: known as ActionStatus, message, beginNs: 0, endNs: 0 };
 }
 
-/** Cuts a payload into one output a request; null if the sizes are not that. */
+/** Cuts a payload into one output of `bytes` a request; null if the sizes are not that. */
 function split(
   payload: Uint8Array,
   sizes: readonly number[],
   requests: number,
+  bytes: number,
 ): Uint8Array[] | null {
   if (sizes.length !== requests) return null;
   const outputs: Uint8Array[] = [];
   let offset = 0;
   for (const size of sizes) {
+    if (size !== bytes) return null;
     outputs.push(payload.subarray(offset, offset + size));
     offset += size;
   }

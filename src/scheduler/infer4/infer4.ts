@@ -17,7 +17,9 @@ import type {
   SchedulerAction,
   SchedulerHost,
 } from "../scheduler.ts";
-import { type Batch, chooseBatch, largestFilled } from "./batch.ts";
+import { type Batch, chooseBatch } from "./batch.ts";
+import { latestStartOf, pickNext, pressed } from "./choice.ts";
+import { Expiry } from "./expiry.ts";
 import { Loads } from "./loads.ts";
 import { DEFAULT_INFER4_OPTIONS, type Infer4Options } from "./options.ts";
 import {
@@ -31,16 +33,12 @@ import {
 
 /** Holders of a model that are looked at for a request; with more than that, chance spreads the rest. */
 const MAX_PROBES = 8;
-/** Batches looked ahead at to see whether a GPU is pressed. */
-const MAX_LOOKAHEAD = 32;
 /** A GPU with nothing new to tell is not looked at more often than this. */
 const MIN_WAKE_NS = MS / 2;
-/** Slack that models which are made to wait for a better use of the GPU are left with. */
-const REGRET_NS = 7 * MS;
 /** Beyond the time that its inputs travel, how long before the GPU is free an action is sent. */
 const LEAD_NS = 2 * MS;
-/** How much better the use of a GPU must be for a less urgent model to go first. */
-const WORTHWHILE = 1.05;
+/** From so long before its latest start on, a request is checked for whether it can still be in time. */
+const BUSY_NS = 25 * MS;
 /** Time kept free before a deadline for what estimates do not cover: wake-ups, queues of messages. */
 const SAFETY_NS = 500 * US;
 
@@ -49,6 +47,7 @@ export class Infer4<R extends Request> implements Scheduler<R> {
   readonly #host: SchedulerHost<R>;
   readonly #options: Infer4Options;
   readonly #loads: Loads<R>;
+  readonly #expiry: Expiry<R>;
   readonly #gpus = new Map<string, Gpu<R>>();
   readonly #models = new Map<number, Model<R>>();
   readonly #runsOf = new WeakMap<ReadonlyMap<number, ModelSpec>, Runs>();
@@ -58,6 +57,7 @@ export class Infer4<R extends Request> implements Scheduler<R> {
     this.#clock = clock;
     this.#host = host;
     this.#options = { ...DEFAULT_INFER4_OPTIONS, ...options };
+    this.#expiry = new Expiry(clock, (model) => this.#expire(model));
     this.#loads = new Loads(clock, host, this.#options, (placement) => {
       this.#makeReady(placement);
       this.#schedule(placement.gpu);
@@ -98,7 +98,6 @@ export class Infer4<R extends Request> implements Scheduler<R> {
     if (model === undefined) return;
     this.#models.delete(modelId);
     model.removed = true;
-    model.expiry?.cancel();
     const message = `model ${modelId} has been unloaded`;
     this.#refuseFirst(model, model.queue.length, RequestStatus.invalidRequest, message);
     this.#loads.evictRemoved(model);
@@ -152,7 +151,6 @@ export class Infer4<R extends Request> implements Scheduler<R> {
     this.#closed = { status, message };
     for (const model of this.#models.values()) {
       this.#refuseFirst(model, model.queue.length, status, message);
-      model.expiry?.cancel();
     }
     for (const gpu of this.#gpus.values()) gpu.timer?.cancel();
   }
@@ -272,7 +270,7 @@ export class Infer4<R extends Request> implements Scheduler<R> {
   #makeReady(placement: Placement<R>): void {
     const { gpu, model } = placement;
     if (placement.state !== "loaded" || model.queue.length === 0) return;
-    const latestStartNs = this.#latestStart(placement);
+    const latestStartNs = latestStartOf(placement);
     if (placement.readyIndex < 0) {
       placement.latestStartNs = latestStartNs;
       gpu.ready.add(placement);
@@ -289,12 +287,6 @@ export class Infer4<R extends Request> implements Scheduler<R> {
     if (gpu.timer !== null || gpu.ready.size === 0) return;
     const nowNs = this.#clock.now();
     this.#armTimer(gpu, gpu.exec.freeNs(nowNs) - this.#options.scheduleAheadNs, nowNs);
-  }
-
-  /** The latest moment at which the largest batch that waits could start in time. */
-  #latestStart({ model: { queue }, estimates, spec }: Placement<R>): number {
-    const index = largestFilled(spec.batchSizes, queue.length);
-    return queue.at(0).deadlineNs - estimates.exec[index]!.ns;
   }
 
   /** Gives the GPU work for as long as it will be free within schedule_ahead. */
@@ -314,13 +306,13 @@ export class Infer4<R extends Request> implements Scheduler<R> {
         gpu.ready.remove(placement.readyIndex);
         continue;
       }
-      const latestStartNs = this.#latestStart(placement);
+      const latestStartNs = latestStartOf(placement);
       if (latestStartNs > placement.latestStartNs) {
         placement.latestStartNs = latestStartNs;
         gpu.ready.update(placement.readyIndex);
         if (gpu.ready.first !== placement) continue;
       }
-      const picked = this.#pick(placement, freeNs);
+      const picked = pickNext(placement, freeNs);
       const leadNs = this.#leadNs(picked);
       if (freeNs - nowNs > leadNs) {
         this.#armTimer(gpu, freeNs - leadNs, nowNs);
@@ -340,28 +332,6 @@ export class Infer4<R extends Request> implements Scheduler<R> {
     if (size === spec.batchSizes.at(-1)) return scheduleAheadNs;
     const transferNs = this.#host.transferNs(gpu.spec.workerId, size * spec.inputBytes);
     return Math.min(scheduleAheadNs, transferNs + LEAD_NS);
-  }
-
-  /**
-   * The placement to run next: the most urgent, or one that makes better use of the GPU, if running that
-   * first makes nobody late. Models whose requests have gathered are served while those of others still
-   * gather.
-   */
-  #pick(urgent: Placement<R>, freeNs: number): Placement<R> {
-    const { ready } = urgent.gpu;
-    let best = urgent;
-    let bestRate = WORTHWHILE * bestUse(urgent).rate;
-    const items = ready.items();
-    for (let i = 1; i < items.length && i < MAX_LOOKAHEAD; i++) {
-      const { rate } = bestUse(items[i]!);
-      if (rate > bestRate) {
-        best = items[i]!;
-        bestRate = rate;
-      }
-    }
-    if (best === urgent) return urgent;
-    const endNs = freeNs + best.estimates.exec[bestUse(best).index]!.ns;
-    return this.#othersLate(best, endNs) ? urgent : best;
   }
 
   /** Makes the GPU look for work at `wakeNs`. */
@@ -387,7 +357,7 @@ export class Infer4<R extends Request> implements Scheduler<R> {
     const batch = chooseBatch(
       model.queue,
       { batchSizes, execNs, finishNs },
-      (small, large) => this.#pressed(placement, small, large, finishNs(small.index)),
+      (small, large) => pressed(placement, small, large, finishNs(small.index)),
     );
     if (batch === null) {
       gpu.ready.remove(placement.readyIndex);
@@ -437,40 +407,6 @@ export class Infer4<R extends Request> implements Scheduler<R> {
     gpu.placements.delete(model.id);
     gpu.placements.set(model.id, placement);
     this.#host.send(work);
-  }
-
-  /**
-   * Whether requests would be late if this GPU ran a small batch next, which ends at `endNs`: those of
-   * the same model behind it, in batches as `large`, or the best batches of the GPU's other models.
-   * Work is taken to be shared evenly by the GPUs that hold a model.
-   */
-  #pressed(placement: Placement<R>, small: Batch, large: Batch, endNs: number): boolean {
-    const { model, estimates } = placement;
-    const { queue } = model;
-    const batchNs = estimates.exec[large.index]!.ns;
-    let timeNs = endNs;
-    const behind = small.from + small.count;
-    const lastLooked = Math.min(queue.length, behind + MAX_LOOKAHEAD * large.count);
-    for (let i = behind; i < lastLooked; i += large.count) {
-      if (timeNs + batchNs > queue.at(i).deadlineNs) return true;
-      timeNs += batchNs / model.placements.length;
-    }
-    return this.#othersLate(placement, endNs);
-  }
-
-  /** Whether the GPU's other models would be late if this one ran next, until `endNs`. */
-  #othersLate(placement: Placement<R>, endNs: number): boolean {
-    const others = placement.gpu.ready.items()
-      .filter((other) => other !== placement && other.model.queue.length > 0)
-      .sort((a, b) => a.latestStartNs - b.latestStartNs);
-    let timeNs = endNs;
-    for (let i = 0; i < others.length && i < MAX_LOOKAHEAD; i++) {
-      const other = others[i]!;
-      if (timeNs + REGRET_NS > this.#latestStart(other)) return true;
-      const index = largestFilled(other.spec.batchSizes, other.model.queue.length);
-      timeNs += other.estimates.exec[index]!.ns / other.model.placements.length;
-    }
-    return false;
   }
 
   #onInferFailed(work: InferWork<R>, { status, message }: ActionOutcome): void {
@@ -526,16 +462,10 @@ export class Infer4<R extends Request> implements Scheduler<R> {
     if (gpu !== undefined && gpu !== placement.gpu) this.#schedule(gpu);
   }
 
-  /** Wakes when the most urgent request can no longer be in time, whatever happens. */
+  /** Wakes when the most urgent request may be hopeless, given that GPUs may be busy for a while. */
   #armExpiry(model: Model<R>): void {
-    const dueNs = model.queue.at(0).deadlineNs - model.runs.execFloorNs;
-    if (model.expiry !== null && model.expiryNs <= dueNs) return;
-    model.expiry?.cancel();
-    model.expiryNs = dueNs;
-    model.expiry = this.#clock.at(dueNs, () => {
-      model.expiry = null;
-      this.#expire(model);
-    });
+    const hopelessNs = model.queue.at(0).deadlineNs - model.runs.execFloorNs;
+    this.#expiry.note(model, hopelessNs - BUSY_NS);
   }
 
   /** Refuses the requests that can no longer be in time. */
@@ -580,19 +510,4 @@ export class Infer4<R extends Request> implements Scheduler<R> {
 
 function gpuKey({ workerId, gpuId }: GpuSpec): string {
   return `${workerId}/${gpuId}`;
-}
-
-/** The batch size with most requests per unit of time for what waits, and that rate; 0 when none waits. */
-function bestUse<R extends Request>(
-  { spec, estimates, model }: Placement<R>,
-): { readonly index: number; readonly rate: number } {
-  const { batchSizes } = spec;
-  const waiting = model.queue.length;
-  const index = largestFilled(batchSizes, waiting);
-  if (index < 0) return { index: 0, rate: 0 };
-  const rate = batchSizes[index]! / estimates.exec[index]!.ns;
-  const next = index + 1;
-  if (next === batchSizes.length) return { index, rate };
-  const nextRate = waiting / estimates.exec[next]!.ns;
-  return nextRate > rate ? { index: next, rate: nextRate } : { index, rate };
 }

@@ -170,6 +170,30 @@ Deno.test("the least recently used model without demand is evicted", () => {
   assert.ok(made.requests.every(({ good }) => good));
 });
 
+Deno.test("windows follow the network: an input's transfer is waited for, and not by others", () => {
+  const made = cluster();
+  made.oneWayNs = 5 * MS;
+  made.nsPerByte = 1;
+  made.addGpu(0);
+  made.setModel(0, { ...RESNET50, inputBytes: 30_000_000 });
+  made.setModel(1, { ...RESNET50, inputBytes: 1000 });
+  for (const model of [0, 1]) made.submit(model, SECOND);
+  made.clock.advance(2 * SECOND);
+  made.sent.length = 0;
+  const startNs = made.clock.now();
+  const large = made.submit(0, 100 * MS);
+  const small = made.submit(1, 100 * MS);
+  made.clock.advance(SECOND);
+  const [first, second] = infers(made);
+  // 5 ms one way and 30 ms for the bytes; then the execution.
+  assert.equal(first!.expectedEndNs - startNs, (5 + 30 + 3.3) * MS);
+  assert.equal(first!.latestNs - startNs, (5 + 30 + 10) * MS);
+  assert.ok(second!.latestNs > second!.earliestNs + 5 * MS);
+  assert.ok(large.good && small.good);
+  // A deadline that the way back alone would break is refused at once.
+  assert.equal(made.submit(1, 13 * MS).status, RequestStatus.couldNotStartInTime);
+});
+
 Deno.test("weights that vanished from a GPU are loaded again, and the request is served", () => {
   const made = warmCluster();
   made.dropWeights({ workerId: 0, gpuId: 0, pages: 1000 }, 0);

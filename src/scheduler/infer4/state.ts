@@ -134,9 +134,8 @@ export class Model<R extends Request> {
   unserved = 0;
   /** Its place among the models that want to be loaded; -1: it does not. */
   wantingIndex = -1;
-  /** Wakes when the most urgent request becomes hopeless. */
-  expiry: Timer | null = null;
-  expiryNs = Infinity;
+  /** When it is next looked at for hopeless requests, see expiry.ts; Infinity: it is not. */
+  expiryBucket = Infinity;
   removed = false;
 
   constructor(id: number, runs: Runs) {

@@ -221,7 +221,7 @@ export class Serving implements SchedulerHost<PendingRequest> {
     };
     switch (action.type) {
       case "Infer": {
-        const inputs = action.requests.map((request) => request.input);
+        const inputs = this.#inputsOf(action);
         id = peer.sendInfer(
           {
             ...header,
@@ -263,6 +263,15 @@ export class Serving implements SchedulerHost<PendingRequest> {
       if (nowNs <= request.deadlineNs) this.#succeeded++;
       this.#record(request, RequestStatus.success);
     }
+  }
+
+  /** A worker takes a batch with inputs or one without; in a mixed one, what lacks is made here. */
+  #inputsOf({ requests, modelId }: InferAction<PendingRequest>): readonly Uint8Array[] {
+    const inputs = requests.map(({ input }) => input);
+    const lacking = inputs.filter(({ length }) => length === 0).length;
+    if (lacking === 0 || lacking === inputs.length) return inputs;
+    const made = this.#generate(this.#models.get(modelId)!.inputBytes);
+    return inputs.map((input) => input.length === 0 ? made : input);
   }
 
   #problem(

@@ -131,6 +131,17 @@ export class Cluster {
     return { client, link, retries };
   }
 
+  /** A client that may say what the client library would not. */
+  addRawClient(): RawClient {
+    const raw = new RawClient();
+    connectInMemory(
+      { name: "controller", clock: this.clock, accept: this.controller.acceptClient },
+      { name: "raw client", clock: this.clock, accept: raw.accept },
+      LINK,
+    );
+    return raw;
+  }
+
   /** Makes everything happen that is due within `durationNs`. */
   run(durationNs = SECOND): void {
     this.clock.advance(durationNs);
@@ -157,6 +168,42 @@ export class Cluster {
   infer(client: Client, model: Model, options: InferOptions = {}): Outcome<Uint8Array> {
     const input = new Uint8Array(model.inputBytes);
     return outcome<Uint8Array>((done) => client.infer(model, [input], options, done));
+  }
+}
+
+export class RawClient implements LinkHandler {
+  link!: Link;
+  readonly received: AnyMessage[] = [];
+  closed: string | null = null;
+
+  readonly accept = (link: Link): LinkHandler => {
+    this.link = link;
+    return this;
+  };
+
+  onMessage(message: AnyMessage): void {
+    this.received.push(message);
+  }
+
+  onClose(reason: string): void {
+    this.closed = reason;
+  }
+
+  infer(id: number, header: Partial<Header<"InferRequest">> = {}, input?: Uint8Array): void {
+    this.link.send(
+      "InferRequest",
+      id,
+      { user_id: 7, model_id: 0, batch_size: 1, deadline_ns: 0, slo_factor: 0, ...header },
+      [input ?? new Uint8Array(INPUT_BYTES)],
+    );
+  }
+
+  /** The status of the only answer to a request, and its message. */
+  answer(id: number): string {
+    const answers = this.received.filter((message) => message.id === id);
+    assert.equal(answers.length, 1, `request ${id} has ${answers.length} answers`);
+    const { kind, header } = answers[0]!;
+    return kind === "ErrorResponse" ? `${header.status} ${header.message}` : "0";
   }
 }
 

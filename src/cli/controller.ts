@@ -7,10 +7,7 @@ import {
   type ControllerOptions,
   DEFAULT_CONTROLLER_OPTIONS,
 } from "../controller/controller.ts";
-import type { PendingRequest } from "../controller/serving.ts";
-import { Infer4 } from "../scheduler/infer4/infer4.ts";
 import { DEFAULT_INFER4_OPTIONS, type Infer4Options } from "../scheduler/infer4/options.ts";
-import type { Scheduler, SchedulerHost } from "../scheduler/scheduler.ts";
 import {
   actionColumns,
   type ActionRecord,
@@ -22,6 +19,7 @@ import { type Address, connect, formatAddress, listen, parseAddress } from "../w
 import { CliError, UsageError } from "./exit.ts";
 import { openLog } from "./log_file.ts";
 import { parseInteger } from "./parse.ts";
+import { schedulers, type SchedulerType } from "./schedulers.ts";
 import { StopSignals } from "./stop_signals.ts";
 
 const WORKER_PORT = 12345;
@@ -37,6 +35,8 @@ interface Options {
   maxBatch: number;
   port: number;
   host: string;
+  model: string;
+  copies: number;
 }
 
 const nanoseconds = parseInteger(1, Number.MAX_SAFE_INTEGER);
@@ -49,12 +49,13 @@ export function controllerCommand(): Command {
   return new Command("controller")
     .description(
       "Takes clients' requests and schedules them on workers.\n\n" +
-        "TYPE is the scheduler: INFER4, which plans every action so that requests meet their\n" +
-        "deadlines. WORKERS are addresses, HOST:PORT, separated by commas.\n" +
+        "TYPE is the scheduler:\n" +
+        schedulers.map(({ name, summary }) => `  ${name.padEnd(7)} ${summary}\n`).join("") +
+        "WORKERS are addresses, HOST:PORT, separated by commas.\n" +
         "The options' values may also follow WORKERS as plain arguments, in the order\n" +
         "generate_inputs max_gpus schedule_ahead default_slo max_exec max_batch.",
     )
-    .argument("<TYPE>", "scheduler: INFER4")
+    .argument("<TYPE>", `scheduler: ${schedulers.map(({ name }) => name).join(", ")}`)
     .argument("<WORKERS>", "addresses of workers, e.g. volta01:12345,volta02:12345")
     .argument("[values...]", "values of the options below, in their order")
     .option("--generate-inputs", "send inputs made here for requests that bring none", false)
@@ -73,6 +74,8 @@ export function controllerCommand(): Command {
     )
     .option("--max-exec <ns>", "do not use batch sizes that take longer", nanoseconds, maxExecNs)
     .option("--max-batch <n>", "do not use larger batches", parseInteger(1, 4096), maxBatchSize)
+    .option("--model <path>", "STRESS: the model to run", "resnet50_v2")
+    .option("--copies <n>", "STRESS: copies of it to load", parseInteger(1, 100_000), 100)
     .option("-p, --port <port>", "port for clients", parseInteger(1, 65535), CLIENT_PORT)
     .option("--host <address>", "address to listen on for clients", "0.0.0.0")
     .addHelpText(
@@ -83,10 +86,15 @@ export function controllerCommand(): Command {
         "\nExample:\n  clockwork controller INFER4 127.0.0.1:12345 --max-batch 16\n",
     )
     .action(async (type: string, workers: string, values: string[], options: Options) => {
-      if (type !== "INFER4") {
-        throw new UsageError(`unknown scheduler "${type}": the schedulers are INFER4`);
+      const scheduler = schedulers.find(({ name }) => name === type);
+      if (scheduler === undefined) {
+        const names = schedulers.map(({ name }) => name).join(", ");
+        throw new UsageError(`unknown scheduler "${type}": the schedulers are ${names}`);
       }
-      await runController(parseWorkers(workers), { ...options, ...parseValues(values) });
+      await runController(scheduler, parseWorkers(workers), {
+        ...options,
+        ...parseValues(values),
+      });
     });
 }
 
@@ -132,7 +140,11 @@ function parseValues(values: readonly string[]): Partial<Options> {
   return parsed;
 }
 
-async function runController(workers: readonly Address[], options: Options): Promise<void> {
+async function runController(
+  scheduler: SchedulerType,
+  workers: readonly Address[],
+  options: Options,
+): Promise<void> {
   const log = console.log;
   const clock = new SystemClock();
   const stop = new StopSignals();
@@ -144,6 +156,7 @@ async function runController(workers: readonly Address[], options: Options): Pro
       maxExecNs: options.maxExec,
       maxBatchSize: options.maxBatch,
       generateInputs: options.generateInputs,
+      preload: scheduler.clients ? null : { path: options.model, copies: options.copies },
     };
     const infer4: Infer4Options = {
       ...DEFAULT_INFER4_OPTIONS,
@@ -160,14 +173,13 @@ async function runController(workers: readonly Address[], options: Options): Pro
         onRequest: (record) => logs.requests?.append(record),
         onAction: (record) => logs.actions?.append(record),
       },
-      (host: SchedulerHost<PendingRequest>): Scheduler<PendingRequest> =>
-        new Infer4(clock, host, infer4),
+      (host) => scheduler.make(clock, host, infer4),
     );
     // Before the logs are opened, and so emptied: they may be those of a controller that has the port.
     const listener = listenForClients(options, clock, controller);
     try {
       logs = openLogs(clock);
-      printOptions(controllerOptions, infer4);
+      printOptions(scheduler, controllerOptions, infer4);
       log(`IO service thread listening for clients on ${formatAddress(listener.address)}`);
       await Promise.race([connectToWorkers(workers, clock, controller, stop), stop.stopped]);
       if (!stop.requested) controller.start();
@@ -268,8 +280,12 @@ function isDirectory(path: string): boolean {
   }
 }
 
-function printOptions(controller: ControllerOptions, infer4: Infer4Options): void {
-  console.log("ConcurrentInferAndLoadScheduler using:");
+function printOptions(
+  scheduler: SchedulerType,
+  controller: ControllerOptions,
+  infer4: Infer4Options,
+): void {
+  console.log(`${scheduler.longName} using:`);
   const values = {
     default_slo: controller.defaultSloNs,
     latest_delta: infer4.latestDeltaNs,

@@ -227,7 +227,10 @@ export class Serving implements SchedulerHost<PendingRequest> {
             ...header,
             expected_duration_ns: action.expectedNs,
             batch_size: action.batchSize,
-            input_sizes: inputs.map((input) => input.length),
+            // An action without requests is run for its own sake: the worker makes the inputs.
+            input_sizes: inputs.length > 0
+              ? inputs.map((input) => input.length)
+              : new Array<number>(action.batchSize).fill(0),
           },
           inputs,
           onResult,
@@ -257,7 +260,8 @@ export class Serving implements SchedulerHost<PendingRequest> {
     const nowNs = this.#clock.now();
     for (let i = 0; i < action.requests.length; i++) {
       const request = action.requests[i]!;
-      request.session.sendOutput(request.clientRequestId, this.#outputs[i]!);
+      const output = this.#outputs[i] ?? this.#zeros(request.modelId);
+      request.session.sendOutput(request.clientRequestId, output);
       // The worker has it all, so nothing reads the input any more.
       payloads.release(request.input);
       if (nowNs <= request.deadlineNs) this.#succeeded++;
@@ -343,7 +347,7 @@ export class Serving implements SchedulerHost<PendingRequest> {
       record.gpuClockBefore = header.gpu_clock_before;
       record.gpuClock = header.gpu_clock;
       const { outputBytes } = this.#models.get(action.modelId)!;
-      outputs = split(payload, header.output_sizes, action.requests.length, outputBytes);
+      outputs = split(payload, header.output_sizes, action.batchSize, outputBytes);
     } else if (
       (kind === "LoadWeightsResult" && action.type === "LoadWeights") ||
       (kind === "EvictWeightsResult" && action.type === "EvictWeights")
@@ -365,7 +369,9 @@ export class Serving implements SchedulerHost<PendingRequest> {
     this.#succeeded = 0;
     this.#scheduler.onOutcome(action, outcome);
     this.#outputs = [];
-    const goodput = action.type === "Infer" ? this.#succeeded / action.requests.length : 1;
+    const goodput = action.type === "Infer" && action.requests.length > 0
+      ? this.#succeeded / action.requests.length
+      : 1;
     this.#telemetry.onAction({
       ...record,
       status: outcome.status,
@@ -395,6 +401,11 @@ export class Serving implements SchedulerHost<PendingRequest> {
       departureCount: counts.unanswered,
       cold,
     });
+  }
+
+  /** The output of a request that was answered without a worker. */
+  #zeros(modelId: number): Uint8Array {
+    return new Uint8Array(this.#models.get(modelId)!.outputBytes);
   }
 
   /** An input for requests that bring none: numbers in [0, 1), the same each time. */

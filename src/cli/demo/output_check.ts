@@ -90,7 +90,7 @@ async function runDirectly(
   { onnxPath, inputShape }: DemoModel,
   inputs: readonly Uint8Array[],
 ): Promise<Float32Array[]> {
-  const ort = await loadOrt(1);
+  const ort = await loadOrt();
   const session = await ort.InferenceSession.create(readFileSync(onnxPath), {
     executionProviders: ["wasm"],
     graphOptimizationLevel: "all",

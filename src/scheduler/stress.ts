@@ -23,7 +23,8 @@ interface StressGpu {
   readonly loaded: Map<number, ModelSpec>;
   /** The transfer under way, a load or the eviction that makes room for one. */
   transferring: boolean;
-  infers: number;
+  /** Models of the executions it has to do. */
+  readonly running: number[];
   /** Next model to load, and next to run. */
   nextLoad: number;
   nextInfer: number;
@@ -52,7 +53,7 @@ export class Stress<R extends Request> implements Scheduler<R> {
       freePages: spec.pages,
       loaded: new Map(),
       transferring: false,
-      infers: 0,
+      running: [],
       nextLoad: 0,
       nextInfer: 0,
       removed: false,
@@ -88,7 +89,7 @@ export class Stress<R extends Request> implements Scheduler<R> {
     const gpu = this.#gpus.find(({ spec }) => spec === action.gpu);
     if (gpu === undefined) return;
     const ok = status === ActionStatus.success;
-    if (action.type === "Infer") gpu.infers--;
+    if (action.type === "Infer") gpu.running.splice(gpu.running.indexOf(action.modelId), 1);
     else this.#onTransferred(gpu, action.type, action.modelId, ok);
     if (ok) this.#feed(gpu);
     else this.#clock.at(this.#clock.now() + PAUSE_NS, () => this.#feed(gpu));
@@ -108,7 +109,7 @@ export class Stress<R extends Request> implements Scheduler<R> {
     } else if (ok) {
       gpu.freePages += spec.weightsPages;
     } else {
-      // In use, most likely: it is the newest now, and another leaves next.
+      // Still there: it is the newest now, and another leaves next.
       gpu.loaded.set(modelId, spec);
     }
   }
@@ -116,9 +117,9 @@ export class Stress<R extends Request> implements Scheduler<R> {
   #feed(gpu: StressGpu): void {
     if (this.#closed || gpu.removed) return;
     if (!gpu.transferring) this.#transfer(gpu);
-    while (gpu.infers < INFERS && gpu.loaded.size > 0) {
+    while (gpu.running.length < INFERS && gpu.loaded.size > 0) {
       const [modelId, { batchSizes, execNs }] = [...gpu.loaded][gpu.nextInfer++ % gpu.loaded.size]!;
-      gpu.infers++;
+      gpu.running.push(modelId);
       this.#host.send({
         ...this.#action(gpu, modelId, execNs.at(-1)!),
         type: "Infer",
@@ -153,10 +154,11 @@ export class Stress<R extends Request> implements Scheduler<R> {
   #evictOldest(gpu: StressGpu): void {
     // The last one stays: executions need something to run.
     if (gpu.loaded.size < 2) return;
-    const [modelId] = gpu.loaded.keys();
-    gpu.loaded.delete(modelId!);
+    const modelId = [...gpu.loaded.keys()].find((id) => !gpu.running.includes(id));
+    if (modelId === undefined) return;
+    gpu.loaded.delete(modelId);
     gpu.transferring = true;
-    this.#host.send({ ...this.#action(gpu, modelId!, 0), type: "EvictWeights" });
+    this.#host.send({ ...this.#action(gpu, modelId, 0), type: "EvictWeights" });
   }
 
   #specOn({ spec }: StressGpu, modelId: number): ModelSpec | undefined {

@@ -461,13 +461,15 @@ Deno.test("every request settles once, whatever is lost, and whenever", () => {
       }
       cluster.controller.start();
       const outcomes: Outcome<unknown>[] = [];
+      const listings: Outcome<readonly Model[]>[] = [];
       const add = <T>(outcome: Outcome<T>) => outcomes.push(outcome as Outcome<unknown>);
       for (const { client } of clients) {
         for (let model = 0; model < s.models; model++) {
           const path = random.below(8) === 0 ? "nowhere" : `${1 + random.below(3)}/m`;
           add(outcome((done) => client.loadModel(path, 1 + random.below(2), done)));
         }
-        add(outcome((done) => client.ls(done)));
+        // Asked again for as long as no model can be loaded.
+        listings.push(outcome((done) => client.ls(done)));
         const send = () => {
           if (cluster.clock.now() > 2.5 * SECOND) return;
           const id = random.below(2 * s.models + 1);
@@ -479,6 +481,9 @@ Deno.test("every request settles once, whatever is lost, and whenever", () => {
       }
       cluster.clock.run(6 * SECOND);
       for (const { result } of outcomes) assert.notEqual(result, null, "a request never settled");
+      const served = cluster.lines.includes(" * Admitting inference requests");
+      for (const { client } of clients) if (!served) client.close();
+      for (const { result } of listings) assert.notEqual(result, null, "LS was never answered");
       const ids = cluster.requests.map(({ requestId }) => requestId);
       assert.equal(new Set(ids).size, ids.length, "a request was answered twice");
     }),

@@ -18,6 +18,7 @@ export class TsvLog<Row> {
   readonly #columns: readonly (readonly [string, (row: Row) => string | number])[];
   readonly #timer: Timer;
   #buffer: string;
+  #closed = false;
 
   /** `columns` are the names in order, each with how to read it from a row. */
   constructor(
@@ -31,7 +32,9 @@ export class TsvLog<Row> {
     this.#timer = every(clock, SECOND, () => this.#flush());
   }
 
+  /** Adds a row; once the log is closed, it does nothing. */
   append(row: Row): void {
+    if (this.#closed) return;
     const columns = this.#columns;
     let line = "";
     for (let i = 0; i < columns.length; i++) line += (i === 0 ? "" : "\t") + columns[i]![1](row);
@@ -40,6 +43,8 @@ export class TsvLog<Row> {
   }
 
   close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
     this.#timer.cancel();
     this.#flush();
     this.#sink.close();

@@ -1,0 +1,71 @@
+import assert from "node:assert/strict";
+import { MS, SECOND } from "../core/clock.ts";
+import { VirtualClock } from "../core/virtual_clock.ts";
+import { TsvLog } from "./tsv_log.ts";
+
+class Memory {
+  readonly writes: string[] = [];
+  closed = 0;
+  write(text: string): void {
+    assert.equal(this.closed, 0, "a write after the end");
+    this.writes.push(text);
+  }
+  close(): void {
+    this.closed++;
+  }
+}
+
+const columns = [
+  ["number", (n: number) => n],
+  ["name", (n: number) => `n${n}`],
+] as const;
+
+Deno.test("rows are written every second, below a header, and the rest on close", () => {
+  const clock = new VirtualClock();
+  const memory = new Memory();
+  const log = new TsvLog(clock, memory, columns);
+  log.append(1);
+  clock.run(999 * MS);
+  assert.deepEqual(memory.writes, []);
+  clock.run(SECOND);
+  assert.deepEqual(memory.writes, ["number\tname\n1\tn1\n"]);
+  // Nothing is written when there is nothing to write.
+  clock.run(5 * SECOND);
+  assert.equal(memory.writes.length, 1);
+  log.append(2);
+  log.append(3);
+  log.close();
+  assert.equal(memory.writes.join(""), "number\tname\n1\tn1\n2\tn2\n3\tn3\n");
+  assert.equal(memory.closed, 1);
+  clock.run(10 * SECOND);
+  assert.equal(clock.pending, 0, "a closed log has no timer");
+});
+
+Deno.test("a log of which nothing happened has its header", () => {
+  const memory = new Memory();
+  new TsvLog(new VirtualClock(), memory, columns).close();
+  assert.deepEqual(memory.writes, ["number\tname\n"]);
+});
+
+Deno.test("many rows in a second do not gather without limit, and none is lost or torn", () => {
+  const clock = new VirtualClock();
+  const memory = new Memory();
+  const log = new TsvLog(clock, memory, columns);
+  for (let i = 0; i < 100_000; i++) log.append(i);
+  assert.ok(memory.writes.length > 5);
+  for (const text of memory.writes) assert.ok(text.length < 100_000 && text.endsWith("\n"));
+  log.close();
+  const lines = memory.writes.join("").split("\n");
+  assert.equal(lines.length, 100_002);
+  for (let i = 0; i < 100_000; i++) assert.equal(lines[i + 1], `${i}\tn${i}`);
+});
+
+Deno.test("what comes after the end is dropped: the file is closed", () => {
+  const memory = new Memory();
+  const log = new TsvLog(new VirtualClock(), memory, columns);
+  log.close();
+  for (let i = 0; i < 20_000; i++) log.append(i);
+  log.close();
+  assert.equal(memory.writes.length, 1);
+  assert.equal(memory.closed, 1);
+});

@@ -68,6 +68,7 @@ export class Infer4<R extends Request> implements Scheduler<R> {
     if (this.#gpus.size >= this.#options.maxGpus) return;
     const gpu = new Gpu<R>(spec);
     this.#gpus.set(gpuKey(spec), gpu);
+    this.#noteNetwork(gpu);
     this.#loads.addGpu(gpu);
   }
 
@@ -129,6 +130,7 @@ export class Infer4<R extends Request> implements Scheduler<R> {
     // Of a lost GPU, or told twice: its requests have been taken care of.
     if (!gpu.inFlight.delete(work)) return;
     work.placement.outstanding--;
+    this.#noteNetwork(gpu);
     if (outcome.status === ActionStatus.success) {
       const durationNs = outcome.endNs - outcome.beginNs;
       work.placement.estimates.recordExec(work.batchIndex, durationNs, this.#clock.now());
@@ -153,6 +155,11 @@ export class Infer4<R extends Request> implements Scheduler<R> {
       this.#refuseFirst(model, model.queue.length, status, message);
     }
     for (const gpu of this.#gpus.values()) gpu.timer?.cancel();
+  }
+
+  /** The network is measured all the time; each result is an occasion to look. */
+  #noteNetwork({ spec, exec, loads }: Gpu<R>): void {
+    exec.resultDelayNs = loads.resultDelayNs = this.#host.transferNs(spec.workerId, 0);
   }
 
   /** What the options allow of a model's specs. Copies share the map, and so share what it makes. */

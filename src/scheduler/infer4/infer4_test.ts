@@ -93,6 +93,35 @@ Deno.test("a batch is no larger than its most urgent request allows", () => {
   assert.ok(made.requests.every(({ good }) => good));
 });
 
+Deno.test("docs/scheduler.md's timeline is what happens", () => {
+  const made = cluster({ maxBatchSize: 8 });
+  made.oneWayNs = MS;
+  made.addGpu(0);
+  const [A, B, busy] = [0, 1, 2];
+  made.setModel(A, RESNET50);
+  made.setModel(B, RESNET50);
+  made.setModel(busy, { ...RESNET50, batchSizes: [1], execNs: [5 * MS] });
+  for (const model of [A, B, busy]) made.submit(model, SECOND);
+  made.clock.advance(SECOND);
+  made.sent.length = 0;
+  const startNs = made.clock.now();
+  made.submit(busy, SECOND);
+  for (let i = 0; i < 9; i++) made.submit(A, 90 * MS);
+  made.submit(B, 40 * MS);
+  made.clock.advance(SECOND);
+  const timeline = infers(made).slice(1).map((action) => [
+    action.modelId === A ? "A" : "B",
+    action.batchSize,
+    ...[action.earliestNs, action.expectedEndNs - action.expectedNs, action.expectedEndNs]
+      .map((ns) => Number(((ns - startNs) / MS).toFixed(1))),
+  ]);
+  assert.deepEqual(timeline, [
+    ["A", 8, 0, 6, 18.4],
+    ["B", 1, 15.4, 18.4, 21.7],
+    ["A", 1, 18.7, 21.7, 25],
+  ]);
+});
+
 Deno.test("a less urgent model goes first if it uses the GPU better and makes nobody late", () => {
   const made = warmCluster();
   made.setModel(1, RESNET50);

@@ -16,12 +16,14 @@ interface Piece {
  * Predicts when an engine of a GPU (execution, or weight transfer) will be free.
  *
  * Free time = the start of the oldest outstanding piece + the expected durations. A result re-anchors
- * it at the measured end. While the oldest piece is overdue, the engine is assumed to end it any
- * moment; once overdue by {@link STUCK_NS} the estimate slides with the present. An engine that let an
+ * it at the measured end. While the oldest piece is overdue, that is its result should have been here,
+ * the engine is assumed to end it any moment; once overdue by {@link STUCK_NS} the estimate slides with the present. An engine that let an
  * action's window pass is busy with something unknown: it is not counted on for a while, twice as long
  * each time until it does something again.
  */
 export class Predictor<P extends Piece> {
+  /** How long a result takes from the engine to here. */
+  resultDelayNs = 0;
   readonly #outstanding: P[] = [];
   /** When each outstanding piece can start at the earliest, whatever is before it. */
   readonly #notBeforeNs: number[] = [];
@@ -42,9 +44,10 @@ export class Predictor<P extends Piece> {
   freeNs(nowNs: number): number {
     let freeNs = nowNs;
     if (this.#outstanding.length > 0) {
-      freeNs = this.#headEndNs >= nowNs ? this.#endNs : this.#overdueFreeNs(nowNs);
+      const dueNs = this.#headEndNs + this.resultDelayNs;
+      freeNs = dueNs >= nowNs ? this.#endNs : this.#overdueFreeNs(nowNs, nowNs - dueNs);
     }
-    return Math.max(freeNs, this.#distrustedUntilNs);
+    return Math.max(freeNs, nowNs, this.#distrustedUntilNs);
   }
 
   add(piece: P): void {
@@ -85,10 +88,10 @@ export class Predictor<P extends Piece> {
   }
 
   /** While the oldest piece is overdue, what follows has not begun. */
-  #overdueFreeNs(nowNs: number): number {
+  #overdueFreeNs(nowNs: number, overdueNs: number): number {
     // A stuck engine stays out of reach of schedule_ahead: a newcomer should not count on it.
-    const stuck = nowNs - this.#headEndNs > STUCK_NS;
-    return this.#endAfter(stuck ? nowNs + STUCK_NS : nowNs);
+    if (overdueNs > STUCK_NS) return this.#endAfter(nowNs + STUCK_NS);
+    return this.#endAfter(nowNs - this.resultDelayNs);
   }
 
   /** The end of the newest piece, if the oldest ends at `headEndNs`. */

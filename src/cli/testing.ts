@@ -1,0 +1,155 @@
+/** For tests: Clockwork's programs as processes of their own, as a user runs them. */
+import assert from "node:assert/strict";
+import { fileURLToPath } from "node:url";
+
+const MAIN = fileURLToPath(new URL("../../main.ts", import.meta.url));
+/** The same as in deno.json's task `clockwork`. */
+const FLAGS = [
+  "--allow-net",
+  "--allow-read",
+  "--allow-write",
+  "--allow-env",
+  "--allow-sys",
+  "--allow-ffi",
+  "--unstable-webgpu",
+];
+/** After this, a test that hangs is made to fail: its processes are killed. */
+const HANG_MS = 90_000;
+
+export const HOST = "127.0.0.1";
+
+/** A port that nobody listens on now. */
+export function freePort(): number {
+  using listener = Deno.listen({ hostname: HOST, port: 0 });
+  return listener.addr.port;
+}
+
+/** The processes of one test; none outlives it. */
+export class Processes {
+  readonly #all: Process[] = [];
+  readonly #guard = setTimeout(() => this.#all.forEach((process) => process.kill()), HANG_MS);
+
+  start(args: readonly string[], env: Record<string, string> = {}): Process {
+    const process = new Process(args, env);
+    this.#all.push(process);
+    return process;
+  }
+
+  /** Starts a worker and waits until it listens. */
+  async worker(args: readonly string[] = ["worker-dummy"], env: Record<string, string> = {}) {
+    const port = freePort();
+    const process = this.start([...args, "--host", HOST, "-p", `${port}`], env);
+    await process.printed("IO service thread listening on");
+    return { process, port, address: `${HOST}:${port}` };
+  }
+
+  /** Starts a controller of these workers and waits until it can load models. */
+  async controller(
+    workers: readonly { readonly address: string }[],
+    env: Record<string, string> = {},
+  ) {
+    const port = freePort();
+    const addresses = workers.map(({ address }) => address).join(",");
+    const process = this.start(
+      ["controller", "INFER4", addresses, "--host", HOST, "-p", `${port}`],
+      env,
+    );
+    await process.printed("(Startup-3)");
+    return { process, port, address: `${HOST}:${port}` };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    clearTimeout(this.#guard);
+    await Promise.all(this.#all.map((process) => {
+      process.kill();
+      return process.ended;
+    }));
+  }
+}
+
+export interface Ended {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export class Process {
+  /** Resolves when it has ended and all that it printed has been read. */
+  readonly ended: Promise<Ended>;
+  readonly #child: Deno.ChildProcess;
+  readonly #args: readonly string[];
+  #stdout = "";
+  #stderr = "";
+  #running = true;
+  #changed = Promise.withResolvers<void>();
+
+  constructor(args: readonly string[], env: Record<string, string>) {
+    this.#args = args;
+    this.#child = new Deno.Command(Deno.execPath(), {
+      args: ["run", ...FLAGS, MAIN, ...args],
+      env: {
+        NO_COLOR: "1",
+        CLOCKWORK_MODEL_DIR: "",
+        CLOCKWORK_CONFIG_FILE: "",
+        CLOCKWORK_DISABLE_INPUTS: "",
+        CLOCKWORK_LOG_DIR: "",
+        ...env,
+      },
+      stdin: "null",
+      stdout: "piped",
+      stderr: "piped",
+    }).spawn();
+    const read = [
+      this.#read(this.#child.stdout, (text) => this.#stdout += text),
+      this.#read(this.#child.stderr, (text) => this.#stderr += text),
+    ];
+    this.ended = Promise.all([this.#child.status, ...read]).then(([{ code }]) => {
+      this.#running = false;
+      this.#changed.resolve();
+      return { code, stdout: this.#stdout, stderr: this.#stderr };
+    });
+  }
+
+  get stdout(): string {
+    return this.#stdout;
+  }
+
+  get stderr(): string {
+    return this.#stderr;
+  }
+
+  /** Resolves when `what` has been printed, on stdout or stderr; fails when the process ends without. */
+  async printed(what: string | RegExp): Promise<void> {
+    while (!this.#has(what)) {
+      if (!this.#running) {
+        assert.fail(
+          `${this.#args.join(" ")} ended without ${what}:\n${this.#stdout}${this.#stderr}`,
+        );
+      }
+      await this.#changed.promise;
+    }
+  }
+
+  signal(signal: Deno.Signal): void {
+    this.#child.kill(signal);
+  }
+
+  kill(): void {
+    if (this.#running) this.#child.kill("SIGKILL");
+  }
+
+  #has(what: string | RegExp): boolean {
+    return [this.#stdout, this.#stderr].some((text) =>
+      typeof what === "string" ? text.includes(what) : what.test(text)
+    );
+  }
+
+  async #read(stream: ReadableStream<Uint8Array>, take: (text: string) => void): Promise<void> {
+    const decoder = new TextDecoder();
+    for await (const bytes of stream) {
+      take(decoder.decode(bytes, { stream: true }));
+      this.#changed.resolve();
+      this.#changed = Promise.withResolvers();
+    }
+  }
+}

@@ -4,6 +4,7 @@ import { fileURLToPath } from "node:url";
 import { SECOND } from "../core/clock.ts";
 import { SystemClock } from "../core/system_clock.ts";
 import { type Address, formatAddress, parseAddress } from "../wire/tcp.ts";
+import { DEFAULT_MAX_OUTSTANDING } from "../client/client.ts";
 import { ModelDir } from "../client/model_dir.ts";
 import { ParameterError, usage } from "../client/workloads/parameters.ts";
 import { findWorkload, workloads } from "../client/workloads/registry.ts";
@@ -14,12 +15,15 @@ import { parseDuration, parseInteger } from "./parse.ts";
 import { StopSignals } from "./stop_signals.ts";
 
 const DEFAULT_PORT = 12346;
+/** Columns that the help of workloads takes. */
+const HELP_WIDTH = 96;
 
 interface Options {
   readonly duration?: number;
   readonly interval: number;
   readonly wait: number;
   readonly seed: number;
+  readonly maxOutstanding: number;
   readonly json: boolean;
 }
 
@@ -35,6 +39,13 @@ export function clientCommand(): Command {
     )
     .addOption(timeOption("--wait <time>", "how long to try to connect", 5))
     .option("--seed <n>", "seed of inputs and arrivals", parseInteger(0, 0xffff_ffff), 1)
+    .addOption(
+      new Option(
+        "--max-outstanding <n>",
+        "drop requests of open loops while so many wait for answers",
+      )
+        .argParser(parseInteger(1, 1_000_000)).default(DEFAULT_MAX_OUTSTANDING),
+    )
     .option("--json", "print measurements as lines of JSON, and all else to stderr", false)
     .addHelpText("after", help())
     .action(runClient);
@@ -48,19 +59,35 @@ function timeOption(flags: string, description: string, seconds: number): Option
 function help(): string {
   const lines = ["", "Workloads:"];
   for (const { name, summary, parameters, example } of workloads) {
-    lines.push(`  ${name} ${usage(parameters)}`.trimEnd(), `      ${summary}`);
+    lines.push(`  ${name} ${usage(parameters)}`.trimEnd(), ...wrapped(`      ${summary}`));
     for (const [parameter, { description }] of Object.entries(parameters)) {
-      lines.push(`      ${parameter}: ${description}`);
+      lines.push(...wrapped(`      ${parameter}: ${description}`));
     }
-    lines.push(`      e.g. clockwork client 127.0.0.1 ${name} ${example}`.trimEnd());
+    lines.push(`      e.g. clockwork client 127.0.0.1 ${[name, ...example].join(" ")}`);
   }
   lines.push(
     "",
     "Environment:",
     "  CLOCKWORK_MODEL_DIR         directory in which models are found by name, one folder each",
     "  CLOCKWORK_DISABLE_INPUTS=1  send no inputs with requests; the workers make them",
+    "  AZURE_TRACE_DIR             directory of the Azure trace, for the azure workloads",
   );
   return lines.join("\n");
+}
+
+/** Breaks a line between words so that it fits a terminal; what follows is indented as the line is. */
+function wrapped(line: string): string[] {
+  const indent = line.slice(0, line.search(/\S/));
+  const lines: string[] = [];
+  let current = indent;
+  for (const word of line.trim().split(" ")) {
+    if (current !== indent && current.length + 1 + word.length > HELP_WIDTH) {
+      lines.push(current);
+      current = indent;
+    }
+    current += current === indent ? word : ` ${word}`;
+  }
+  return [...lines, current];
 }
 
 async function runClient(
@@ -92,6 +119,7 @@ async function runClient(
       intervalNs: options.interval,
       waitNs: options.wait,
       seed: options.seed,
+      maxOutstanding: options.maxOutstanding,
       sendInputs,
       json: options.json,
       print: console.log,
@@ -131,7 +159,10 @@ function prepare(
 
 function makePlan(workload: Workload, parameters: readonly string[], modelDir: ModelDir): Plan {
   try {
-    return workload.plan(parameters, modelDir.names);
+    return workload.plan(parameters, {
+      zoo: modelDir.names,
+      azureTraceDir: Deno.env.get("AZURE_TRACE_DIR") || null,
+    });
   } catch (error) {
     if (!(error instanceof ParameterError)) throw error;
     throw new UsageError(`workload \`${workload.name}\`: ${error.message}`);

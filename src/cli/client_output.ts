@@ -1,43 +1,68 @@
 /** What the client prints of its measurements. Times are in milliseconds. */
 import { MS, SECOND } from "../core/clock.ts";
 import { describeStatus } from "../client/result.ts";
-import type { Interval, Summary } from "../client/statistics.ts";
+import { type DropReason, type Interval, LATE_NS, type Summary } from "../client/statistics.ts";
 
 function ms(ns: number): string {
   return Number.isNaN(ns) ? "-" : (ns / MS).toFixed(2);
 }
 
-/** E.g. `throughput=401.83 min=3.82 max=7.74 mean=4.96`; `failed=` follows when some did. */
-export function intervalLine({ throughput, minNs, maxNs, meanNs, failed }: Interval): string {
+/**
+ * E.g. `throughput=401.83 min=3.82 max=7.74 mean=4.96`; `failed=` and `dropped=` follow when some were.
+ */
+export function intervalLine(interval: Interval): string {
+  const { throughput, minNs, maxNs, meanNs, failed, dropped } = interval;
   const line = `throughput=${throughput.toFixed(2)} min=${ms(minNs)} max=${ms(maxNs)} mean=${
     ms(meanNs)
   }`;
-  return failed === 0 ? line : `${line} failed=${failed}`;
+  return line + (failed === 0 ? "" : ` failed=${failed}`) +
+    (dropped === 0 ? "" : ` dropped=${dropped}`);
 }
 
+const dropReasons: Readonly<Record<DropReason, string>> = {
+  outstanding: "too many requests were waiting for answers (see --max-outstanding)",
+  network: "the network to the controller was slower than the load",
+  late: "this machine was stalled for more than a second, or is too slow for the load",
+};
+
 export function summaryLines(summary: Summary): string[] {
-  const { requests, succeeded, goodput, p50Ns, p99Ns, maxNs, durationNs } = summary;
+  const { requests, succeeded, goodput, p50Ns, p99Ns, maxNs, durationNs, late } = summary;
   const line = `requests=${requests} success=${successPercent(summary).toFixed(2)}% ` +
     `p50=${ms(p50Ns)} p99=${ms(p99Ns)} max=${ms(maxNs)} goodput=${goodput.toFixed(2)} ` +
     `duration=${(durationNs / SECOND).toFixed(1)}s`;
   // Rounding must not hide a failure in a long run.
   const failed = requests - succeeded;
+  const dropped = droppedOf(summary);
   return [
-    failed === 0 ? line : `${line} failed=${failed}`,
+    line + (failed === 0 ? "" : ` failed=${failed}`) + (dropped === 0 ? "" : ` dropped=${dropped}`),
     ...summary.failures.map(({ status, count, example }) =>
       `failed ${count} × ${describeStatus(status)}${example === "" ? "" : `: ${example}`}`
     ),
+    ...Object.entries(dropReasons).map(([reason, why]) => ({
+      count: summary.drops[reason as DropReason],
+      why,
+    })).filter(({ count }) => count > 0).map(({ count, why }) => `dropped ${count}: ${why}`),
+    ...(late === 0 ? [] : [
+      `late ${late}: requests sent more than ${
+        LATE_NS / MS
+      } ms after their time, as this machine was busy`,
+    ]),
   ];
+}
+
+function droppedOf({ drops }: Summary): number {
+  return Object.values(drops).reduce((sum, count) => sum + count, 0);
 }
 
 /** One interval as a line of JSON; a latency that there is not is null. */
 export function intervalJson(interval: Interval): string {
-  const { durationNs, succeeded, failed, throughput, minNs, maxNs, meanNs } = interval;
+  const { durationNs, succeeded, failed, dropped, throughput, minNs, maxNs, meanNs } = interval;
   return JSON.stringify({
     type: "interval",
     duration_s: durationNs / SECOND,
     succeeded,
     failed,
+    dropped,
     throughput,
     min_ms: minNs / MS,
     max_ms: maxNs / MS,
@@ -58,6 +83,9 @@ export function summaryJson(summary: Summary): string {
     p99_ms: p99Ns / MS,
     max_ms: maxNs / MS,
     failures: summary.failures,
+    dropped: droppedOf(summary),
+    drops: summary.drops,
+    late: summary.late,
   });
 }
 

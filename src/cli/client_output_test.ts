@@ -34,6 +34,25 @@ Deno.test("a summary names each way in which requests failed", () => {
   ]);
 });
 
+Deno.test("requests that were not sent, or late, are told of with the reason", () => {
+  const statistics = measured(0);
+  statistics.drop("outstanding");
+  statistics.drop("outstanding");
+  statistics.drop("network");
+  statistics.sentLate(11 * MS);
+  assert.match(intervalLine(statistics.takeInterval(SECOND)), / mean=5.00 dropped=3$/);
+  const [line, ...more] = summaryLines(statistics.summary(SECOND));
+  assert.match(line!, /^requests=3 .* dropped=3$/);
+  assert.deepEqual(more, [
+    "dropped 2: too many requests were waiting for answers (see --max-outstanding)",
+    "dropped 1: the network to the controller was slower than the load",
+    "late 1: requests sent more than 10 ms after their time, as this machine was busy",
+  ]);
+  const summary = JSON.parse(summaryJson(statistics.summary(SECOND)));
+  assert.deepEqual(summary.drops, { outstanding: 2, network: 1, late: 0 });
+  assert.equal(summary.dropped, 3);
+});
+
 Deno.test("JSON lines have numbers, and null for a latency that there is not", () => {
   const interval = JSON.parse(intervalJson(new Statistics(0).takeInterval(SECOND)));
   assert.equal(interval.min_ms, null);

@@ -23,6 +23,8 @@ export interface SessionOptions {
   /** How long to try to connect. */
   readonly waitNs: number;
   readonly seed: number;
+  /** Requests that may wait for answers at a time. */
+  readonly maxOutstanding: number;
   readonly sendInputs: boolean;
   readonly json: boolean;
   /** Gets measurements. */
@@ -45,6 +47,7 @@ export async function runSession(
   stop: StopSignals,
 ): Promise<void> {
   const { modelDir, say } = options;
+  for (const note of options.plan.notes ?? []) say(note);
   say(`Connecting to clockwork @ ${formatAddress(options.address)}`);
   let lostBecause: string | null = null;
   let run: WorkloadRun | null = null;
@@ -89,7 +92,9 @@ export async function runSession(
   if (started) {
     // Only what the last line did not have: none is due right at the end of an interval.
     const rest = run.statistics.takeInterval(clock.now());
-    if (rest.succeeded + rest.failed > 0 && rest.durationNs >= options.intervalNs / 100) {
+    if (
+      rest.succeeded + rest.failed + rest.dropped > 0 && rest.durationNs >= options.intervalNs / 100
+    ) {
       options.print(options.json ? intervalJson(rest) : intervalLine(rest));
     }
     if (options.json) options.print(summaryJson(summary));
@@ -118,7 +123,8 @@ async function open(
     lastRetry = message;
   };
   // A workload sends one buffer a model, however many requests wait: they cost no memory.
-  const clientOptions = { onRetry, onLost, maxQueuedBytes: Infinity };
+  const { maxOutstanding } = options;
+  const clientOptions = { onRetry, onLost, maxOutstanding, maxQueuedBytes: Infinity };
   const giveUpNs = clock.now() + options.waitNs;
   for (let tries = 0; !stop.requested; tries++) {
     try {

@@ -99,6 +99,16 @@ export class Client implements LinkHandler {
     return this.#pending.size + this.#retries.size;
   }
 
+  /** Requests that may wait for their answers at a time; further ones are refused. */
+  get maxOutstanding(): number {
+    return this.#maxOutstanding;
+  }
+
+  /** Bytes that wait for the network. */
+  get queuedBytes(): number {
+    return this.#link.queuedBytes;
+  }
+
   /** Answers that no request was waiting for; they are ignored. */
   get strayAnswers(): number {
     return this.#strayAnswers;
@@ -111,7 +121,8 @@ export class Client implements LinkHandler {
 
   /**
    * Asks for one inference. `input` holds `model.inputBytes` bytes in any number of pieces, which
-   * must not be changed until the request has settled, or is {@link NO_INPUT}.
+   * must not be changed until the request has settled, or is {@link NO_INPUT}. The output is the
+   * caller's, who may give its memory back with `payloads.release` when nothing reads it any more.
    */
   infer(
     model: Model,

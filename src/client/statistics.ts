@@ -1,13 +1,21 @@
 /** What a run of a workload measured: counts of one interval, and of the whole run. */
-import { SECOND } from "../core/clock.ts";
+import { MS, SECOND } from "../core/clock.ts";
 import { LatencyHistogram } from "./latency_histogram.ts";
 import type { Result } from "./result.ts";
+
+/** Why a request of an open loop was not sent when it was due. */
+export type DropReason = "outstanding" | "network" | "late";
+
+/** A request sent later than this after it was due counts as late. */
+export const LATE_NS = 10 * MS;
 
 /** Requests that settled in one interval. Latencies are of the successful ones, NaN if none were. */
 export interface Interval {
   readonly durationNs: number;
   readonly succeeded: number;
   readonly failed: number;
+  /** Requests that were due and not sent. */
+  readonly dropped: number;
   /** Successful requests a second. */
   readonly throughput: number;
   readonly minNs: number;
@@ -29,6 +37,10 @@ export interface Summary {
   readonly maxNs: number;
   /** Failed requests by status, most first. */
   readonly failures: readonly FailureCount[];
+  /** Requests of open loops that were due and not sent, by reason; they are not in `requests`. */
+  readonly drops: Readonly<Record<DropReason, number>>;
+  /** Requests of open loops that were sent more than {@link LATE_NS} after they were due. */
+  readonly late: number;
 }
 
 export interface FailureCount {
@@ -41,6 +53,7 @@ export interface FailureCount {
 class Counts {
   succeeded = 0;
   failed = 0;
+  dropped = 0;
   sumNs = 0;
   minNs = Infinity;
   maxNs = -Infinity;
@@ -52,6 +65,8 @@ export class Statistics {
   #interval = new Counts();
   readonly #latencies = new LatencyHistogram();
   readonly #failures = new Map<number, { status: number; count: number; example: string }>();
+  readonly #drops: Record<DropReason, number> = { outstanding: 0, network: 0, late: 0 };
+  #late = 0;
   #failed = 0;
   #inTime = 0;
   #maxNs = -Infinity;
@@ -89,16 +104,28 @@ export class Statistics {
     this.#latencies.add(latencyNs);
   }
 
+  /** Counts a request that was due and not sent. */
+  drop(reason: DropReason): void {
+    this.#interval.dropped++;
+    this.#drops[reason]++;
+  }
+
+  /** Counts a request as sent so long after it was due. */
+  sentLate(lateNs: number): void {
+    if (lateNs > LATE_NS) this.#late++;
+  }
+
   /** What was recorded since the last call (or the start), and begins the next interval. */
   takeInterval(nowNs: number): Interval {
     const durationNs = nowNs - this.#intervalStartNs;
-    const { succeeded, failed, sumNs, minNs, maxNs } = this.#interval;
+    const { succeeded, failed, dropped, sumNs, minNs, maxNs } = this.#interval;
     this.#intervalStartNs = nowNs;
     this.#interval = new Counts();
     return {
       durationNs,
       succeeded,
       failed,
+      dropped,
       throughput: perSecond(succeeded, durationNs),
       minNs: succeeded === 0 ? NaN : minNs,
       maxNs: succeeded === 0 ? NaN : maxNs,
@@ -119,6 +146,8 @@ export class Statistics {
       p99Ns: this.#latencies.quantile(0.99),
       maxNs: succeeded === 0 ? NaN : this.#maxNs,
       failures: [...this.#failures.values()].sort((a, b) => b.count - a.count),
+      drops: { ...this.#drops },
+      late: this.#late,
     };
   }
 }

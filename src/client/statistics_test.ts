@@ -20,6 +20,7 @@ Deno.test("an interval has exactly what was recorded since the last", () => {
     durationNs: 2 * SECOND,
     succeeded: 3,
     failed: 1,
+    dropped: 0,
     throughput: 1.5,
     minNs: 2 * MS,
     maxNs: 9 * MS,
@@ -86,4 +87,18 @@ Deno.test("bucket edges: each value from 0 to the largest is found again", () =>
     const found = histogram.quantile(0.5);
     assert.ok(found >= value && found <= value * 1.001, `${found} for ${value}`);
   }
+});
+
+Deno.test("drops are counted by reason and not among the requests; lateness is counted from 10 ms on", () => {
+  const statistics = new Statistics(0);
+  statistics.drop("outstanding");
+  statistics.drop("outstanding");
+  statistics.drop("late");
+  for (const lateMs of [0, 10, 11]) statistics.sentLate(lateMs * MS);
+  assert.equal(statistics.takeInterval(SECOND).dropped, 3);
+  assert.equal(statistics.takeInterval(2 * SECOND).dropped, 0);
+  const { requests, drops, late } = statistics.summary(2 * SECOND);
+  assert.equal(requests, 0);
+  assert.deepEqual(drops, { outstanding: 2, network: 0, late: 1 });
+  assert.equal(late, 1);
 });

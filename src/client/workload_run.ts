@@ -4,14 +4,21 @@
  */
 import { type Clock, SECOND, type Timer } from "../core/clock.ts";
 import type { Random } from "../core/random.ts";
+import { payloads } from "../wire/payload_pool.ts";
 import type { Client, InferOptions, Model } from "./client.ts";
 import type { Inputs } from "./inputs.ts";
 import { describeStatus, type Done, type Failure } from "./result.ts";
-import { Statistics } from "./statistics.ts";
+import { type DropReason, Statistics } from "./statistics.ts";
 import type { Plan, Run } from "./workloads/workload.ts";
 
 /** How long a run that ends waits for the answers that are still to come. */
 const DRAIN_NS = 5 * SECOND;
+/** Requests of open loops are dropped while so much waits for the network: most would be too late. */
+const MAX_QUEUED_BYTES = 256 * 2 ** 20;
+/** A request this late is dropped: the machine was stalled, and a flood of old requests helps nobody. */
+const TOO_LATE_NS = SECOND;
+
+const ignored = (): void => {};
 
 export interface WorkloadRunParts {
   readonly client: Client;
@@ -99,8 +106,24 @@ export class WorkloadRun implements Run {
       this.#outstanding--;
       this.#statistics.record(result, allowedNs);
       done(result);
+      // Nobody reads the outputs of a workload.
+      if (result.ok) payloads.release(result.value);
       if (this.#outstanding === 0 && this.#state === "draining") this.#end(null);
     });
+  }
+
+  offer(model: Model, options: InferOptions, lateNs: number): void {
+    const reason = this.#reasonToDrop(lateNs);
+    if (reason !== null) return this.#statistics.drop(reason);
+    this.#statistics.sentLate(lateNs);
+    this.infer(model, options, ignored);
+  }
+
+  #reasonToDrop(lateNs: number): DropReason | null {
+    const { client } = this.#parts;
+    if (lateNs > TOO_LATE_NS) return "late";
+    if (client.outstanding >= client.maxOutstanding) return "outstanding";
+    return client.queuedBytes > MAX_QUEUED_BYTES ? "network" : null;
   }
 
   #awaitService(models: readonly (readonly Model[])[]): void {

@@ -2,22 +2,31 @@ import assert from "node:assert/strict";
 import { MS, SECOND } from "../core/clock.ts";
 import { Random } from "../core/random.ts";
 import { RequestStatus } from "../core/status.ts";
-import { Client } from "./client.ts";
+import { payloads } from "../wire/payload_pool.ts";
+import { Client, type ClientOptions } from "./client.ts";
 import { type Inputs, noInputs, seededInput, seededInputs } from "./inputs.ts";
 import { ScriptedLink, type Sent } from "./scripted_link.ts";
 import { WorkloadRun } from "./workload_run.ts";
-import { closedLoop } from "./workloads/closed_loop.ts";
-import { simple } from "./workloads/simple.ts";
+import { closedLoop } from "./generators/closed_loop.ts";
+import { simple } from "./workloads/closed.ts";
+import { findWorkload } from "./workloads/registry.ts";
 import type { Plan } from "./workloads/workload.ts";
 
 const INPUT_BYTES = 8;
+const NOWHERE = { zoo: [], azureTraceDir: null };
 
 /** A run against a controller that answers an inference after `serviceNs`. */
-function setUp(plan: Plan, serviceNs: (request: Sent) => number, inputs: Inputs = noInputs) {
+function setUp(
+  plan: Plan,
+  serviceNs: (request: Sent) => number,
+  inputs: Inputs = noInputs,
+  options: ClientOptions = {},
+) {
   const link = new ScriptedLink();
   const run: { instance?: WorkloadRun } = {};
   const events: string[] = [];
   const client = new Client(link, link.clock, {
+    ...options,
     retryNs: 100 * MS,
     onRetry: (message) => events.push(`retry ${message}`),
     onLost: () => run.instance!.stop(),
@@ -67,7 +76,7 @@ function setUp(plan: Plan, serviceNs: (request: Sent) => number, inputs: Inputs 
 }
 
 Deno.test("simple loads two copies, waits for the controller, and keeps one request on each", () => {
-  const { link, clock, run, events, seen } = setUp(simple.plan([], []), () => 4 * MS);
+  const { link, clock, run, events, seen } = setUp(simple.plan([], NOWHERE), () => 4 * MS);
   run.start();
   clock.run(10 * SECOND + 203 * MS);
   assert.deepEqual(link.sentOf("LoadModelRequest").map(({ header }) => header), [
@@ -111,7 +120,7 @@ Deno.test("a closed loop keeps exactly its concurrency outstanding, whatever the
 });
 
 Deno.test("stopping sends nothing more and waits for the answers to come", () => {
-  const { link, clock, run, events } = setUp(simple.plan([], []), () => 40 * MS);
+  const { link, clock, run, events } = setUp(simple.plan([], NOWHERE), () => 40 * MS);
   run.start();
   clock.run(SECOND);
   const sent = link.sentOf("InferRequest").length;
@@ -124,7 +133,7 @@ Deno.test("stopping sends nothing more and waits for the answers to come", () =>
 });
 
 Deno.test("a controller that never answers does not keep a run from ending", () => {
-  const { clock, run, events } = setUp(simple.plan([], []), () => 3600 * SECOND);
+  const { clock, run, events } = setUp(simple.plan([], NOWHERE), () => 3600 * SECOND);
   run.start();
   clock.run(SECOND);
   run.stop();
@@ -135,7 +144,7 @@ Deno.test("a controller that never answers does not keep a run from ending", () 
 });
 
 Deno.test("a lost connection ends the run, with each request counted once", () => {
-  const { link, client, clock, run, events } = setUp(simple.plan([], []), () => 40 * MS);
+  const { link, client, clock, run, events } = setUp(simple.plan([], NOWHERE), () => 40 * MS);
   run.start();
   clock.run(SECOND + 3 * MS);
   const sent = link.sentOf("InferRequest").length;
@@ -149,7 +158,7 @@ Deno.test("a lost connection ends the run, with each request counted once", () =
 });
 
 Deno.test("a model that cannot be loaded ends the run with the reason", () => {
-  const { link, clock, run, events } = setUp(simple.plan(["b"], []), () => MS);
+  const { link, clock, run, events } = setUp(simple.plan(["b"], NOWHERE), () => MS);
   link.onSent = ({ id }) =>
     link.deliverIn(MS, "ErrorResponse", id, {
       request_type: 3,
@@ -163,7 +172,11 @@ Deno.test("a model that cannot be loaded ends the run with the reason", () => {
 });
 
 Deno.test("requests carry one seeded input, the same bytes each time", () => {
-  const { link, clock, run } = setUp(simple.plan([], []), () => MS, seededInputs(new Random(2)));
+  const { link, clock, run } = setUp(
+    simple.plan([], NOWHERE),
+    () => MS,
+    seededInputs(new Random(2)),
+  );
   run.start();
   clock.run(SECOND);
   const payloads = link.sentOf("InferRequest").map(({ payload }) => payload);
@@ -173,4 +186,54 @@ Deno.test("requests carry one seeded input, the same bytes each time", () => {
   for (const value of new Float32Array(payloads[0]!.slice().buffer)) {
     assert.ok(value >= 0 && value < 1);
   }
+});
+
+Deno.test("an open loop's requests are dropped and counted beyond the limit, and answers make room", () => {
+  const plan = findWorkload("poisson-open-loop").plan(["2", "1000"], NOWHERE);
+  const { link, clock, run, seen } = setUp(plan, () => 100 * MS, noInputs, { maxOutstanding: 50 });
+  run.start();
+  clock.run(10 * SECOND + 204 * MS);
+  const { requests, drops, failures } = run.statistics.summary(clock.now());
+  assert.equal(seen.maxOutstanding, 50);
+  // 50 requests take 100 ms, so that half of the 1000 a second find no room.
+  const sent = link.sentOf("InferRequest").length;
+  assert.ok(sent > 4500 && sent <= 5000, `${sent}`);
+  assert.ok(Math.abs(sent + drops.outstanding - 10_000) < 400, `${sent} ${drops.outstanding}`);
+  assert.ok(sent - requests <= 50);
+  assert.deepEqual(failures, []);
+  // Nothing is sent either while the network does not take what there is.
+  link.queuedBytes = 300 * 2 ** 20;
+  clock.advance(SECOND);
+  assert.equal(link.sentOf("InferRequest").length, sent);
+  assert.ok(run.statistics.summary(clock.now()).drops.network > 900);
+});
+
+Deno.test("after a stall, requests more than a second late are dropped, the others sent", () => {
+  const plan = findWorkload("poisson-open-loop").plan(["1", "1000"], NOWHERE);
+  const { link, clock, run } = setUp(plan, () => MS);
+  run.start();
+  clock.run(204 * MS);
+  const sentBefore = link.sentOf("InferRequest").length;
+  // The machine's clock went on for five seconds before anything could run.
+  const model = { id: 0, path: "/zoo/a", inputBytes: 8, outputBytes: 4 };
+  for (let lateMs = 5000; lateMs > 0; lateMs--) run.offer(model, {}, lateMs * MS);
+  const { drops, late } = run.statistics.summary(clock.now());
+  assert.equal(drops.late, 4000);
+  assert.equal(late, 990);
+  assert.equal(link.sentOf("InferRequest").length - sentBefore, 1000);
+});
+
+Deno.test("outputs that came in memory of the pool go back to it", () => {
+  const { link, clock, run } = setUp(simple.plan([], NOWHERE), () => 3600 * SECOND);
+  run.start();
+  clock.run(SECOND);
+  const output = payloads.take(100_000);
+  const idleBytes = payloads.idleBytes;
+  link.deliver(
+    "InferResponse",
+    link.sentOf("InferRequest")[0]!.id,
+    { output_size: 100_000 },
+    output,
+  );
+  assert.ok(payloads.idleBytes >= idleBytes + output.length);
 });

@@ -66,3 +66,70 @@ export function model(description: string, fallback: string | null): Parameter<s
   };
   return { description, fallback, parse };
 }
+
+/** A whole number in [min, max]. */
+export function integer(
+  description: string,
+  fallback: number | null,
+  min: number,
+  max: number,
+): Parameter<number> {
+  const parse = (text: string) => {
+    const value = /^\d+$/.test(text) ? Number(text) : NaN;
+    if (!(value >= min && value <= max)) throw new Error(`a whole number from ${min} to ${max}`);
+    return value;
+  };
+  return { description, fallback: fallback === null ? null : `${fallback}`, parse };
+}
+
+/** A number more than 0 and at most `max`. */
+export function positive(
+  description: string,
+  fallback: number | null,
+  max: number,
+): Parameter<number> {
+  const parse = (text: string) => {
+    const value = /^(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text) ? Number(text) : NaN;
+    if (!(value > 0 && value <= max)) throw new Error(`a number more than 0, at most ${max}`);
+    return value;
+  };
+  return { description, fallback: fallback === null ? null : `${fallback}`, parse };
+}
+
+/** Any number within ±`max`: a step, which may go down. */
+export function signed(description: string, max: number): Parameter<number> {
+  const parse = (text: string) => {
+    const value = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text) ? Number(text) : NaN;
+    if (!(Math.abs(value) <= max)) throw new Error(`a number from -${max} to ${max}`);
+    return value;
+  };
+  return { description, fallback: null, parse };
+}
+
+/** One of some words. */
+export function choice<const C extends readonly string[]>(
+  description: string,
+  choices: C,
+): Parameter<C[number]> {
+  const parse = (text: string): C[number] => {
+    if (!choices.includes(text)) throw new Error(choices.join(" or "));
+    return text;
+  };
+  return { description, fallback: null, parse };
+}
+
+/** 0 or 1. */
+export function flag(description: string, fallback: boolean): Parameter<boolean> {
+  const parse = (text: string) => {
+    if (text !== "0" && text !== "1") throw new Error("0 or 1");
+    return text === "1";
+  };
+  return { description, fallback: fallback ? "1" : "0", parse };
+}
+
+/** For what is wrong with parameters together: says it as {@link parseParameters} would. */
+export function refuseParameter(name: string, value: unknown, expected: string): ParameterError {
+  return new ParameterError(
+    `parameter ${name} is ${JSON.stringify(`${value}`)}, expected ${expected}`,
+  );
+}

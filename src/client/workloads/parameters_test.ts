@@ -1,5 +1,16 @@
 import assert from "node:assert/strict";
-import { model, type Parameter, ParameterError, parseParameters, usage } from "./parameters.ts";
+import {
+  choice,
+  flag,
+  integer,
+  model,
+  type Parameter,
+  ParameterError,
+  parseParameters,
+  positive,
+  signed,
+  usage,
+} from "./parameters.ts";
 import { findWorkload, workloads } from "./registry.ts";
 
 const copies: Parameter<number> = {
@@ -47,9 +58,40 @@ Deno.test("an unknown workload is refused with those there are and the nearest",
   for (const { name } of workloads) assert.ok(message.includes(name));
 });
 
-Deno.test("each workload's example is a valid call of it", () => {
-  for (const { name, example, plan } of workloads) {
-    assert.equal(findWorkload(name).name, name);
-    assert.ok(plan(example.split(" "), ["resnet50_v2"]).uses.length > 0);
+Deno.test("each kind of parameter takes what it should, and says what it would take", () => {
+  const kinds = {
+    integer: integer("", null, 1, 10),
+    positive: positive("", null, 100),
+    signed: signed("", 100),
+    choice: choice("", ["add", "mul"]),
+    flag: flag("", false),
+  };
+  const good = [
+    ["integer", "10", 10],
+    ["positive", ".5", 0.5],
+    ["positive", "1e2", 100],
+    [
+      "signed",
+      "-2.5",
+      -2.5,
+    ],
+    ["choice", "mul", "mul"],
+    ["flag", "1", true],
+  ] as const;
+  for (const [kind, text, value] of good) assert.equal(kinds[kind].parse(text), value);
+  const bad = [
+    ["integer", ["0", "11", "1.5", "-1", "", " 1", "1e1", "0x1"], "a whole number from 1 to 10"],
+    ["positive", ["0", "-1", "101", "x", "", "NaN", "Infinity", "1s"], "more than 0, at most 100"],
+    ["signed", ["101", "-101", "", "--1", "NaN"], "a number from -100 to 100"],
+    ["choice", ["ADD", "", "addmul"], "add or mul"],
+    ["flag", ["2", "true", ""], "0 or 1"],
+  ] as const;
+  for (const [kind, texts, message] of bad) {
+    for (const text of texts) {
+      assert.match(
+        messageOf(() => parseParameters({ it: kinds[kind] }, [text])),
+        new RegExp(`^parameter it is ${JSON.stringify(text)}, expected .*${message}$`),
+      );
+    }
   }
 });

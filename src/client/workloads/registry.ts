@@ -1,10 +1,55 @@
 import { nearest } from "../nearest.ts";
+import {
+  azure,
+  azureFast,
+  azureHalf,
+  azureScalabilityExp,
+  azureSingle,
+  azureSmall,
+} from "./azure.ts";
+import {
+  comparisonExperiment2,
+  simple,
+  simpleParametric,
+  simpleSloFactor,
+  singleSpam,
+  spam,
+} from "./closed.ts";
+import { example } from "./example.ts";
+import {
+  burstyExperiment,
+  comparisonExperiment,
+  fillMemory,
+  poissonOpenLoop,
+  scalabilityExp1,
+} from "./open.ts";
 import { ParameterError } from "./parameters.ts";
-import { simple } from "./simple.ts";
+import { sloExp1, sloExp2 } from "./slo.ts";
 import type { Workload } from "./workload.ts";
 
 /** Every workload, in the order in which `client -h` lists them. */
-export const workloads: readonly Workload[] = [simple];
+export const workloads: readonly Workload[] = [
+  simple,
+  simpleSloFactor,
+  simpleParametric,
+  example,
+  fillMemory,
+  spam,
+  singleSpam,
+  poissonOpenLoop,
+  scalabilityExp1,
+  sloExp1,
+  sloExp2,
+  comparisonExperiment,
+  comparisonExperiment2,
+  burstyExperiment,
+  azure,
+  azureSmall,
+  azureHalf,
+  azureFast,
+  azureSingle,
+  azureScalabilityExp,
+];
 
 /** @throws {ParameterError} that lists the workloads there are. */
 export function findWorkload(name: string): Workload {

@@ -43,17 +43,18 @@ export class Processes {
     return { process, port, address: `${HOST}:${port}` };
   }
 
-  /** Starts a controller of these workers and waits until it can load models. */
+  /**
+   * Starts a controller of these workers and waits until it can load models. Requests have much time:
+   * a busy machine must not fail a test.
+   */
   async controller(
     workers: readonly { readonly address: string }[],
     env: Record<string, string> = {},
   ) {
     const port = freePort();
     const addresses = workers.map(({ address }) => address).join(",");
-    const process = this.start(
-      ["controller", "INFER4", addresses, "--host", HOST, "-p", `${port}`],
-      env,
-    );
+    const where = ["--host", HOST, "-p", `${port}`, "--default-slo", `${30e9}`];
+    const process = this.start(["controller", "INFER4", addresses, ...where], env);
     await process.printed("(Startup-3)");
     return { process, port, address: `${HOST}:${port}` };
   }

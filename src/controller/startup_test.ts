@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { noInputs, seededInputs } from "../client/inputs.ts";
 import { WorkloadRun } from "../client/workload_run.ts";
-import { simple } from "../client/workloads/simple.ts";
+import { findWorkload } from "../client/workloads/registry.ts";
 import { MS, SECOND } from "../core/clock.ts";
 import { Random } from "../core/random.ts";
 import { DEFAULT_WORKER_CONFIG } from "../worker/config.ts";
@@ -45,7 +45,7 @@ function seedSession(options: { sendInputs: boolean; generateInputs?: boolean })
       inputs: options.sendInputs ? seededInputs(random) : noInputs,
       pathOf: (name) => `${ZOO}/${name}/model`,
     },
-    simple.plan([], []),
+    findWorkload("simple").plan([], { zoo: [], azureTraceDir: null }),
     { onStart: () => startNs = cluster.clock.now(), onEnd: (error) => assert.equal(error, null) },
   );
   cluster.controller.start();

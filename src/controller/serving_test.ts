@@ -2,8 +2,14 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import type { Model } from "../client/client.ts";
-import { MS, SECOND, US } from "../core/clock.ts";
+import { type Clock, MS, SECOND, US } from "../core/clock.ts";
 import { Random } from "../core/random.ts";
+import { Direct } from "../scheduler/direct.ts";
+import { Echo } from "../scheduler/echo.ts";
+import { Infer4 } from "../scheduler/infer4/infer4.ts";
+import type { SchedulerHost } from "../scheduler/scheduler.ts";
+import { Stress } from "../scheduler/stress.ts";
+import type { PendingRequest } from "./serving.ts";
 import { OUTPUT_BYTES } from "../worker/test_rig.ts";
 import {
   type Answer,
@@ -419,8 +425,51 @@ Deno.test("results nobody asked for, and second ones, are ignored; loads and evi
   assert.ok(outcomes.filter((outcome) => status(outcome) === 0).length > 30);
 });
 
+type Host = SchedulerHost<PendingRequest>;
+const schedulers = {
+  INFER4: (clock: Clock, host: Host) => new Infer4(clock, host),
+  DIRECT: (clock: Clock, host: Host) => new Direct(clock, host),
+  ECHO: (_: Clock, host: Host) => new Echo(host),
+};
+
+Deno.test("ECHO and DIRECT answer clients; STRESS keeps GPUs busy without any", () => {
+  for (const name of ["ECHO", "DIRECT"] as const) {
+    const cluster = new Cluster({}, schedulers[name]);
+    const worker = cluster.addWorker({ gpus: 2 });
+    const { client } = cluster.addClient();
+    const models = cluster.serve(client, "2/a", "2/b");
+    const outcomes = Array.from({ length: 20 }, (_, i) => cluster.infer(client, models[i % 2]!));
+    cluster.run();
+    for (const outcome of outcomes) assert.equal(value(outcome).length, OUTPUT_BYTES);
+    assert.equal(cluster.requests.length, 20);
+    assert.equal(cluster.actions.length > 0, name === "DIRECT");
+    worker.link.cut();
+    cluster.run();
+    const inferred = run(cluster, cluster.infer(client, models[0]!));
+    assert.equal(refusal(inferred), "1 no worker is connected: try again later");
+  }
+  const cluster = new Cluster(
+    { preload: { path: "2/m", copies: 9 } },
+    (clock, host) => new Stress(clock, host),
+  );
+  const worker = cluster.addWorker({ gpus: 2 });
+  cluster.controller.start();
+  cluster.clock.run(10 * SECOND);
+  const busy = cluster.lines.filter((line) => /GPU\d Infer .* utilization=0\.[89]/.test(line));
+  assert.equal(busy.length, 2, cluster.lines.join("\n"));
+  assert.equal(cluster.requests.length, 0);
+  worker.link.cut();
+  const { length } = cluster.actions;
+  cluster.run(10 * SECOND);
+  assert.ok(
+    cluster.actions.length < length + 20,
+    "what had been sent has failed, and nothing more",
+  );
+});
+
 Deno.test("every request settles once, whatever is lost, and whenever", () => {
   const arbitrary = fc.record({
+    scheduler: fc.constantFrom(...Object.keys(schedulers) as (keyof typeof schedulers)[]),
     workers: fc.array(
       fc.record({ gpus: fc.integer({ min: 1, max: 3 }), pages: fc.integer({ min: 2, max: 8 }) }),
       { minLength: 1, maxLength: 3 },
@@ -442,7 +491,7 @@ Deno.test("every request settles once, whatever is lost, and whenever", () => {
   });
   fc.assert(
     fc.property(arbitrary, (s) => {
-      const cluster = new Cluster({ maxRequests: 50 });
+      const cluster = new Cluster({ maxRequests: 50 }, schedulers[s.scheduler]);
       const random = new Random(s.seed);
       const link = {
         latencyNs: s.latencyUs * US,
@@ -479,7 +528,8 @@ Deno.test("every request settles once, whatever is lost, and whenever", () => {
         };
         cluster.clock.at(1.2 * SECOND, send);
       }
-      cluster.clock.run(6 * SECOND);
+      // DIRECT lets workers take ten seconds to come to an action.
+      cluster.clock.run(30 * SECOND);
       for (const { result } of outcomes) assert.notEqual(result, null, "a request never settled");
       const served = cluster.lines.includes(" * Admitting inference requests");
       for (const { client } of clients) if (!served) client.close();

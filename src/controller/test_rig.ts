@@ -6,7 +6,7 @@ import { VirtualClock } from "../core/virtual_clock.ts";
 import { Client, type ClientOptions, type InferOptions, type Model } from "../client/client.ts";
 import type { Result } from "../client/result.ts";
 import { Infer4 } from "../scheduler/infer4/infer4.ts";
-import type { Infer4Options } from "../scheduler/infer4/options.ts";
+import type { Scheduler, SchedulerHost } from "../scheduler/scheduler.ts";
 import type { ActionRecord, RequestRecord } from "../telemetry/records.ts";
 import type { ActionKind, MessageOf, ResultKind } from "../wire/describe.ts";
 import type { Link, LinkHandler } from "../wire/link.ts";
@@ -22,6 +22,7 @@ import { EmulatedBackend } from "../worker/emulated/backend.ts";
 import { WorkerServer } from "../worker/server.ts";
 import { INPUT_BYTES, makeModel, OUTPUT_BYTES, PAGE_BYTES } from "../worker/test_rig.ts";
 import { Controller, type ControllerOptions, DEFAULT_CONTROLLER_OPTIONS } from "./controller.ts";
+import type { PendingRequest } from "./serving.ts";
 
 export interface WorkerOptions {
   readonly gpus?: number;
@@ -60,7 +61,10 @@ export class Cluster {
 
   constructor(
     options: Partial<ControllerOptions> = {},
-    infer4: Partial<Infer4Options> = {},
+    makeScheduler: (
+      clock: Clock,
+      host: SchedulerHost<PendingRequest>,
+    ) => Scheduler<PendingRequest> = (clock, host) => new Infer4(clock, host),
   ) {
     this.controller = new Controller(
       this.clock,
@@ -70,7 +74,7 @@ export class Cluster {
         onRequest: (record) => this.requests.push(record),
         onAction: (record) => this.actions.push(record),
       },
-      (host) => new Infer4(this.clock, host, infer4),
+      (host) => makeScheduler(this.clock, host),
     );
   }
 

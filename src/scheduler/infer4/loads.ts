@@ -101,8 +101,7 @@ export class Loads<R extends Request> {
     const { placement } = work;
     const { gpu } = placement;
     if (work.type === "EvictWeights") {
-      // The pages were free from the moment the eviction was sent. If it failed because the weights are
-      // in use, they are still taken; the worker refuses a load that does not fit, which is retried.
+      this.#onEvicted(placement, status);
       return;
     }
     const ok = status === ActionStatus.success;
@@ -130,6 +129,18 @@ export class Loads<R extends Request> {
     for (const placement of [...model.placements]) {
       if (placement.state === "loaded" && placement.outstanding === 0) this.evict(placement);
     }
+  }
+
+  /**
+   * The pages count as free from the moment the eviction was sent. If it failed, the weights are still
+   * there, and would be for good if nobody asked again.
+   */
+  #onEvicted(placement: Placement<R>, status: ActionStatus): void {
+    const { gpu, model } = placement;
+    if (status === ActionStatus.success || status === ActionStatus.evictNotInCache) return;
+    this.#clock.at(this.#clock.now() + LATE_PAUSE_NS, () => {
+      if (!gpu.removed && !gpu.placements.has(model.id)) this.#sendEvict(placement);
+    });
   }
 
   /** The weights are not (or no longer) on the GPU. */
@@ -238,13 +249,16 @@ export class Loads<R extends Request> {
     return true;
   }
 
-  /** Sends an eviction; from then on the pages count as free. */
+  /** Takes a model's weights off a GPU; from now on the pages count as free. */
   evict(placement: Placement<R>): void {
+    this.forget(placement);
+    this.#sendEvict(placement);
+  }
+
+  #sendEvict(placement: Placement<R>): void {
     const { gpu, model } = placement;
     const nowNs = this.#clock.now();
     const arrivesNs = nowNs + this.#host.transferNs(gpu.spec.workerId, 0);
-    const copiesLoaded = model.placements.length;
-    this.forget(placement);
     const work: WeightsWork<R> = {
       type: "EvictWeights",
       gpu: gpu.spec,
@@ -255,7 +269,7 @@ export class Loads<R extends Request> {
       expectedNs: 0,
       expectedEndNs: arrivesNs,
       queued: model.queue.length,
-      copiesLoaded,
+      copiesLoaded: model.placements.length,
       placement,
       arrivesNs,
     };

@@ -4,11 +4,14 @@ import { PREFIX_BYTES } from "./frame.ts";
 import type { Accept, Link, LinkHandler, Traffic } from "./link.ts";
 import type { AnyMessage, Header, Kind } from "./messages.ts";
 
+/** How the network between two nodes is. Read for each message, so it may change meanwhile. */
 export interface MemoryLinkOptions {
   /** One-way latency in nanoseconds, on top of the time that the bytes take. */
   readonly latencyNs?: number;
   /** Bytes per second in each direction. */
   readonly bytesPerSecond?: number;
+  /** Further delay of one message in nanoseconds, e.g. jitter. Messages stay in order. */
+  readonly extraDelayNs?: () => number;
 }
 
 /** One side of the link as its owner sees the world: who it is, its clock, its handler. */
@@ -61,12 +64,13 @@ class MemoryLink implements BreakableLink {
     receivedMessages: 0,
   };
   readonly #clock: Clock;
-  readonly #latencyNs: number;
-  readonly #nsPerByte: number;
+  readonly #network: MemoryLinkOptions;
   #other: MemoryLink | undefined;
   #handler: LinkHandler | undefined;
   /** When the sending side's network is free again. */
   #freeNs = 0;
+  /** When the last message arrives; none after it arrives before. */
+  #lastArrivalNs = 0;
   /** Why this side closed; undefined while it has not. */
   #closeReason: string | undefined;
   #ended = false;
@@ -76,8 +80,15 @@ class MemoryLink implements BreakableLink {
   constructor(peer: string, clock: Clock, options: MemoryLinkOptions) {
     this.peer = peer;
     this.#clock = clock;
-    this.#latencyNs = options.latencyNs ?? 0;
-    this.#nsPerByte = 1e9 / (options.bytesPerSecond ?? Infinity);
+    this.#network = options;
+  }
+
+  get #latencyNs(): number {
+    return this.#network.latencyNs ?? 0;
+  }
+
+  get #nsPerByte(): number {
+    return 1e9 / (this.#network.bytesPerSecond ?? Infinity);
   }
 
   join(other: MemoryLink, handler: LinkHandler): void {
@@ -113,9 +124,16 @@ class MemoryLink implements BreakableLink {
     }
     const message = { kind, id, header, payload: joinPieces(payload, payloadBytes) } as AnyMessage;
     this.#clock.at(
-      this.#freeNs + this.#latencyNs,
+      this.#arrivalOf(this.#freeNs),
       () => this.#other!.#receive(message, bytes, sentNs, deltaNs),
     );
+  }
+
+  /** When what leaves at `sentNs` arrives. */
+  #arrivalOf(sentNs: number): number {
+    const extraNs = this.#network.extraDelayNs?.() ?? 0;
+    this.#lastArrivalNs = Math.max(this.#lastArrivalNs, sentNs + this.#latencyNs + extraNs);
+    return this.#lastArrivalNs;
   }
 
   close(reason: string): void {
@@ -123,7 +141,7 @@ class MemoryLink implements BreakableLink {
     this.#closeReason = reason;
     const sentNs = Math.max(this.#freeNs, this.#clock.now());
     this.#clock.at(sentNs, () => this.#end(reason));
-    this.#clock.at(sentNs + this.#latencyNs, () => this.#other!.#closedByPeer(reason));
+    this.#clock.at(this.#arrivalOf(sentNs), () => this.#other!.#closedByPeer(reason));
   }
 
   cut(): void {

@@ -437,6 +437,10 @@ export class Infer4<R extends Request> implements Scheduler<R> {
         this.#retry(work, RequestStatus.couldNotStartInTime, message);
         break;
       default:
+        // A GPU that fails at once is free at once: it must not draw all requests to itself.
+        if (status === ActionStatus.runtimeError) {
+          work.placement.gpu.exec.distrust(this.#clock.now());
+        }
         for (const request of work.requests) {
           this.#loads.addDemand(work.placement.model, request, -1);
           this.#host.refuse(request, RequestStatus.error, message);

@@ -25,7 +25,22 @@ export interface EmulatedBackendOptions {
   readonly weightsCacheBytes: number;
   /** Finds the model that a path names. */
   readonly readModel: (path: string, gpus: number) => BackendModel | Failure;
+  /** How GPUs depart from their profile; by default they do not. */
+  readonly behavior?: EmulatedBehavior;
 }
+
+/** What an emulated GPU does otherwise than its profile says. Asked when a piece of work begins. */
+export interface EmulatedBehavior {
+  /** How long the work will take, in nanoseconds. */
+  durationNs(gpuId: number, engine: "exec" | "load", profileNs: number): number;
+  /** Why the GPU cannot work at all; null when it can. */
+  failure(gpuId: number): Failure | null;
+}
+
+const AS_PROFILED: EmulatedBehavior = {
+  durationNs: (_gpuId, _engine, profileNs) => profileNs,
+  failure: () => null,
+};
 
 const STOPPED: Failure = {
   status: ActionStatus.shuttingDown,
@@ -36,6 +51,7 @@ export class EmulatedBackend implements Backend {
   readonly gpus: readonly GpuInfo[];
   readonly #clock: Clock;
   readonly #readModel: EmulatedBackendOptions["readModel"];
+  readonly #behavior: EmulatedBehavior;
   readonly #execution: readonly EmulatedEngine[];
   readonly #transfers: readonly EmulatedEngine[];
   /** Backs every output. It only grows, to the size of the largest. */
@@ -43,9 +59,10 @@ export class EmulatedBackend implements Backend {
   /** Outputs of one model, one a request, at the index that is the batch size. */
   readonly #outputs = new WeakMap<BackendModel, (readonly Uint8Array[] | undefined)[]>();
 
-  constructor({ clock, gpus, weightsCacheBytes, readModel }: EmulatedBackendOptions) {
+  constructor({ clock, gpus, weightsCacheBytes, readModel, behavior }: EmulatedBackendOptions) {
     this.#clock = clock;
     this.#readModel = readModel;
+    this.#behavior = behavior ?? AS_PROFILED;
     this.gpus = Array.from({ length: gpus }, (_, id) => ({
       name: `emulated GPU ${id}`,
       profileKey: "emulated",
@@ -65,8 +82,11 @@ export class EmulatedBackend implements Backend {
   }
 
   loadWeights(gpuId: number, model: BackendModel, _copyId: number, done: Done<Span>): void {
+    const failure = this.#behavior.failure(gpuId);
+    if (failure !== null) return this.#failLater(failure, done);
+    const profileNs = model.profiles[gpuId]!.loadWeightsNs;
     this.#transfers[gpuId]!.run(
-      model.profiles[gpuId]!.loadWeightsNs,
+      this.#behavior.durationNs(gpuId, "load", profileNs),
       (span) => done(span ?? STOPPED),
     );
   }
@@ -88,8 +108,11 @@ export class EmulatedBackend implements Backend {
     if (execNs === undefined) {
       throw new RangeError(`${model.source} has no profile for batch size ${batchSize}`);
     }
+    const failure = this.#behavior.failure(gpuId);
+    if (failure !== null) return this.#failLater(failure, done);
     const requests = inputs?.length ?? batchSize;
-    this.#execution[gpuId]!.run(execNs, (span) => {
+    const durationNs = this.#behavior.durationNs(gpuId, "exec", execNs);
+    this.#execution[gpuId]!.run(durationNs, (span) => {
       if (span === null) {
         done(STOPPED);
         return;
@@ -108,6 +131,11 @@ export class EmulatedBackend implements Backend {
   close(): void {
     for (const engine of this.#execution) engine.stop();
     for (const engine of this.#transfers) engine.stop();
+  }
+
+  /** A device that fails says so soon, not within the call. */
+  #failLater<T>(failure: Failure, done: Done<T>): void {
+    this.#clock.at(this.#clock.now(), () => done(failure));
   }
 
   #outputsOf(model: BackendModel, requests: number): readonly Uint8Array[] {

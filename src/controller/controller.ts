@@ -4,31 +4,19 @@
  * Start-up goes through phases: (1) inference and LS requests are bounced, (2) the state of the workers
  * is asked for, (3) the first LoadModel of a client is awaited, (4) models are loaded on every worker,
  * (5) once a second passes without that, (6) the loaded models are printed, and serving begins. Models
- * may be loaded later too.
+ * may be loaded later too, and workers may come and go: a newcomer gets all models before its GPUs serve.
  */
 import { type Clock, every, SECOND, type Timer } from "../core/clock.ts";
 import type { Log } from "../core/log.ts";
 import { RequestStatus } from "../core/status.ts";
 import type { ModelSpec, Scheduler, SchedulerHost } from "../scheduler/scheduler.ts";
 import { type NetworkTotals, Summary } from "../telemetry/summary.ts";
-import {
-  describeAction,
-  describeBytes,
-  describeModel,
-  describeResult,
-  type MessageOf,
-} from "../wire/describe.ts";
-import { DEFAULT_FRAME_LIMITS } from "../wire/frame.ts";
 import type { Accept, Link, LinkHandler } from "../wire/link.ts";
 import type { Header, ModelFacts } from "../wire/messages.ts";
 import { type ClientRequests, ClientSession } from "./client_session.ts";
-import {
-  type InputOrigin,
-  type PendingRequest,
-  type ServedModel,
-  Serving,
-  type Telemetry,
-} from "./serving.ts";
+import { factsFromState, loadOnWorker, type ModelRange, specOf } from "./model_loading.ts";
+import { clusterLines, describeInputs, servingLines } from "./report.ts";
+import { type PendingRequest, type ServedModel, Serving, type Telemetry } from "./serving.ts";
 import { type Result, WorkerPeer } from "./worker_peer.ts";
 
 export interface ControllerOptions {
@@ -60,20 +48,22 @@ const LOAD_STAGE_IDLE_NS = SECOND;
 const SUMMARY_PERIOD_NS = 10 * SECOND;
 /** Ids are 32-bit unsigned on the wire. */
 const MAX_MODEL_ID = 0xffff_ffff;
-/** "No time limit", for actions that may start whenever they can. */
-const WHENEVER_NS = Number.MAX_SAFE_INTEGER;
 
 type Phase = "connecting" | "querying" | "awaiting" | "loading" | "serving";
 type WorkerState = Header<"GetWorkerStateResult">;
 
 interface Worker {
   readonly peer: WorkerPeer;
+  /** Null until it has told it. */
   state: WorkerState | null;
 }
 
-interface LoadedModel extends ServedModel {
+/** Copies of one model, and the workers that can run them. */
+interface ModelGroup extends ModelRange {
+  /** As the first worker reported them. */
   readonly facts: ModelFacts;
-  readonly specs: ReadonlyMap<number, ModelSpec>;
+  /** By worker. Replaced, not changed: the scheduler keeps what it was given. */
+  specs: ReadonlyMap<number, ModelSpec>;
 }
 
 export class Controller implements ClientRequests {
@@ -85,7 +75,8 @@ export class Controller implements ClientRequests {
   readonly #summaryTimer: Timer;
   readonly #workers: Worker[] = [];
   readonly #sessions = new Set<ClientSession>();
-  readonly #models: LoadedModel[] = [];
+  readonly #groups: ModelGroup[] = [];
+  #modelCount = 0;
   /** Traffic of workers that are gone. */
   readonly #pastTraffic = {
     sentBytes: 0,
@@ -145,6 +136,11 @@ export class Controller implements ClientRequests {
     );
     const worker: Worker = { peer, state: null };
     this.#workers.push(worker);
+    if (this.#phase !== "connecting") {
+      this.#log(`Worker ${peer.id} (${link.peer}) has come`);
+      // Not within this call: the link has no handler yet.
+      this.#clock.at(this.#clock.now(), () => this.#query(worker));
+    }
     return peer;
   };
 
@@ -166,9 +162,7 @@ export class Controller implements ClientRequests {
     this.#log("(Startup-1) Bouncing LS and Infer requests until startup is complete");
     this.#log("(Startup-2) Querying current worker state");
     this.#phase = "querying";
-    for (const worker of this.#workers) {
-      worker.peer.send("GetWorkerState", {}, (result) => this.#onWorkerState(worker, result));
-    }
+    for (const worker of this.#workers) this.#query(worker);
     this.#afterQuery();
   }
 
@@ -204,11 +198,11 @@ export class Controller implements ClientRequests {
     }
     session.sendModels(
       id,
-      this.#models.map((model) => ({
-        model_id: model.id,
-        model_path: model.path,
-        input_size: model.inputBytes,
-        output_size: model.outputBytes,
+      Array.from(this.#models(), ({ id, path, facts }) => ({
+        model_id: id,
+        model_path: path,
+        input_size: facts.input_size,
+        output_size: facts.output_size,
       })),
     );
   }
@@ -233,7 +227,7 @@ export class Controller implements ClientRequests {
       return fail(RequestStatus.invalidRequest, "no_of_copies must be at least 1, got 0");
     }
     const room = Math.min(
-      this.#options.maxModels - this.#models.length - this.#copiesLoading,
+      this.#options.maxModels - this.#modelCount - this.#copiesLoading,
       MAX_MODEL_ID + 1 - this.#nextModelId,
     );
     if (copies > room) {
@@ -264,6 +258,11 @@ export class Controller implements ClientRequests {
     return this.#workers.filter(({ peer, state }) => !peer.lost && state !== null);
   }
 
+  #query(worker: Worker): void {
+    if (worker.peer.lost) return;
+    worker.peer.send("GetWorkerState", {}, (result) => this.#onWorkerState(worker, result));
+  }
+
   #onWorkerState(worker: Worker, result: Result): void {
     // That it is lost has been told already, and what follows from it done.
     if (worker.peer.lost) return;
@@ -278,8 +277,10 @@ export class Controller implements ClientRequests {
       this.#nextModelId = Math.max(this.#nextModelId, model_id + 1);
     }
     const ready = () => {
+      if (worker.peer.lost) return;
       worker.state = state;
-      this.#afterQuery();
+      if (this.#phase === "querying") this.#afterQuery();
+      else this.#equip(worker);
     };
     // The scheduler counts a GPU's pages from none taken, so what is left on it has to go.
     if (state.gpus.some((gpu) => gpu.models.length > 0)) worker.peer.send("ClearCache", {}, ready);
@@ -307,7 +308,7 @@ export class Controller implements ClientRequests {
     this.#loadStageTimer?.cancel();
     this.#loadStageTimer = this.#clock.at(this.#clock.now() + LOAD_STAGE_IDLE_NS, () => {
       // A stage in which every load failed has nothing to serve: a client may yet bring a model.
-      if (this.#models.length === 0) {
+      if (this.#modelCount === 0) {
         this.#log(
           "(Startup-3) No model could be loaded.  Awaiting LoadModel requests from clients",
         );
@@ -323,25 +324,65 @@ export class Controller implements ClientRequests {
     this.#printCluster();
     this.#log("(Startup-end) Transitioning to scheduler");
     this.#phase = "serving";
-    let gpuCount = 0;
-    let totalPages = 0;
-    const live = this.#live;
-    for (const { peer, state } of live) {
-      const pages = state!.gpus.map((gpu) => gpu.weights_cache_pages);
-      gpuCount += pages.length;
-      for (const count of pages) totalPages += count;
-      this.#serving.addWorker(peer, pages);
+    for (const worker of this.#live) this.#serve(worker);
+    for (const group of this.#groups) this.#serveModels(group);
+    const lines = servingLines(this.#live.map((worker) => this.#reported(worker)), [
+      ...this.#models(),
+    ]);
+    for (const line of lines) this.#log(line);
+  }
+
+  #serve({ peer, state }: Worker): void {
+    this.#serving.addWorker(peer, state!.gpus.map((gpu) => gpu.weights_cache_pages));
+  }
+
+  /**
+   * Gives a worker that came later the models that the others have, and then lets it serve. Models that
+   * it has from before, as when only the connection was lost, need not be loaded.
+   */
+  #equip(worker: Worker): void {
+    const { peer } = worker;
+    const state = worker.state!;
+    const groups = [...this.#groups];
+    let waiting = groups.length;
+    const ready = () => {
+      if (peer.lost || this.#phase !== "serving") return;
+      this.#serve(worker);
+      this.#log(`Worker ${peer.id} serves with ${state.gpus.length} GPUs`);
+    };
+    if (waiting === 0) return ready();
+    for (const group of groups) {
+      this.#equipWith(group, peer, state, (facts, problem) => {
+        if (facts === null) {
+          this.#log(`Worker ${peer.id} cannot serve ${group.path}: ${problem}`);
+        } else if (!peer.lost) {
+          group.specs = new Map(group.specs).set(peer.id, specOf(facts));
+          if (this.#phase === "serving") this.#serveModels(group);
+        }
+        if (--waiting === 0) ready();
+      });
     }
-    for (const model of this.#models) this.#serving.addModel(model, model.specs);
-    const modelPages = this.#models.reduce((sum, { facts }) => sum + facts.num_weights_pages, 0);
-    const over = Math.max(0, Math.round(100 * (modelPages / Math.max(1, totalPages) - 1)));
-    const perGpu = gpuCount === 0 ? 0 : Math.floor(totalPages / gpuCount);
-    this.#log(`Created ${this.#models.length} models`);
-    this.#log(`Created ${gpuCount} GPUs on ${live.length} Workers`);
-    this.#log(`Total GPU capacity ${totalPages} pages (${perGpu} per GPU).`);
-    this.#log(`Total model pages ${modelPages} (${over}% oversubscription).`);
-    this.#log(" * Admitting inference requests");
-    for (let gpu = 0; gpu < gpuCount; gpu++) this.#log(`GPU handler [ ${gpu} ] started`);
+  }
+
+  #equipWith(
+    group: ModelGroup,
+    peer: WorkerPeer,
+    state: WorkerState,
+    done: (facts: ModelFacts | null, problem: string) => void,
+  ): void {
+    const check = (facts: ModelFacts | null, problem: string) => {
+      const differs = facts !== null && !sameSizes(facts, group.facts);
+      if (differs) done(null, "its model of that path has other sizes: the files differ");
+      else done(facts, problem);
+    };
+    let held: ModelFacts | null;
+    try {
+      held = factsFromState(state, group);
+    } catch (error) {
+      return done(null, (error as Error).message);
+    }
+    if (held !== null) check(held, "");
+    else loadOnWorker(this.#clock, this.#log, this.#options, peer, state, group, check);
   }
 
   // Models.
@@ -360,20 +401,18 @@ export class Controller implements ClientRequests {
     this.#loading++;
     this.#copiesLoading += copies;
     this.#loadStageTimer?.cancel();
-    this.#loadOnWorkers(firstId, path, copies, (facts, specs, problem) => {
+    this.#loadOnWorkers({ firstId, copies, path }, (facts, specs, problem) => {
       this.#loading--;
       this.#copiesLoading -= copies;
       this.#awaitLoadStageEnd();
-      if (facts !== null) this.#addModels(firstId, path, copies, facts, specs);
+      if (facts !== null) this.#addGroup({ firstId, copies, path, facts, specs });
       done(firstId, facts, problem);
     });
   }
 
   /** Loads copies of a model on every worker; `done` gets what those that could report. */
   #loadOnWorkers(
-    firstId: number,
-    path: string,
-    copies: number,
+    range: ModelRange,
     done: (
       facts: ModelFacts | null,
       specs: ReadonlyMap<number, ModelSpec>,
@@ -382,97 +421,55 @@ export class Controller implements ClientRequests {
   ): void {
     const workers = this.#live;
     const specs = new Map<number, ModelSpec>();
-    let facts: ModelFacts | null = null;
-    let problem = "";
+    let first: ModelFacts | null = null;
+    let firstProblem = "";
     let waiting = workers.length;
     for (const { peer, state } of workers) {
-      const nowNs = this.#clock.now();
-      const header = {
-        model_id: firstId,
-        no_of_copies: copies,
-        model_path: path,
-        earliest_ns: nowNs,
-        latest_ns: WHENEVER_NS,
-        max_batch_size: this.#options.maxBatchSize,
-        max_exec_duration_ns: this.#options.maxExecNs,
-      };
-      const id = peer.send("LoadModelFromDisk", header, (result) => {
-        this.#log(`Worker  --> ${describeResult(result)}`);
-        const failed = this.#checkLoaded(result, copies, facts, state!);
-        if (failed === null) {
-          const loaded = result as MessageOf<"LoadModelFromDiskResult">;
-          facts ??= loaded.header;
-          specs.set(peer.id, specOf(loaded.header));
-        } else {
-          problem ||= `worker ${peer.id}: ${failed}`;
-          if (result.kind !== "ErrorResult") {
-            this.#log(`Worker ${peer.id} cannot serve model ${firstId}: ${failed}`);
+      loadOnWorker(
+        this.#clock,
+        this.#log,
+        this.#options,
+        peer,
+        state!,
+        range,
+        (facts, problem) => {
+          if (facts !== null && first !== null && !sameSizes(facts, first)) {
+            problem =
+              "its model of that path has other sizes than the first worker's: the files differ";
+            this.#log(`Worker ${peer.id} cannot serve model ${range.firstId}: ${problem}`);
+          } else if (facts !== null) {
+            first ??= facts;
+            specs.set(peer.id, specOf(facts));
           }
-        }
-        if (--waiting === 0) done(facts, specs, problem);
-      });
-      this.#log(
-        `Worker <--  ${describeAction({ kind: "LoadModelFromDisk", id, header }, nowNs)}`,
+          if (problem !== "") firstProblem ||= `worker ${peer.id}: ${problem}`;
+          if (--waiting === 0) done(first, specs, firstProblem);
+        },
       );
     }
   }
 
-  /** Why a result of LoadModelFromDisk is of no use; null if it is. */
-  #checkLoaded(
-    result: Result,
-    copies: number,
-    others: ModelFacts | null,
-    { gpus }: WorkerState,
-  ): string | null {
-    if (result.kind === "ErrorResult") return result.header.message;
-    if (result.kind !== "LoadModelFromDiskResult") return `it answered by ${result.kind}`;
-    const { header } = result;
-    const sizes = header.supported_batch_sizes;
-    if (header.copies_created !== copies) {
-      return `it made ${header.copies_created} copies of ${copies}`;
-    }
-    if (sizes[0] !== 1 || sizes.some((size, i) => i > 0 && size <= sizes[i - 1]!)) {
-      return `its batch sizes do not ascend from 1: ${sizes.join(" ")}`;
-    }
-    const times = header.exec_times_ns;
-    if (times.length !== sizes.length || !times.every((ns) => ns > 0)) {
-      return `its execution times are not one for each batch size: ${times.join(" ")} ns`;
-    }
-    if (header.weights_load_time_ns < 0) {
-      return `its weights take ${header.weights_load_time_ns} ns to load`;
-    }
-    const pages = Math.max(0, ...gpus.map((gpu) => gpu.weights_cache_pages));
-    if (header.num_weights_pages > pages) {
-      return `its weights take ${header.num_weights_pages} pages, and a GPU has ${pages}`;
-    }
-    if (
-      others !== null &&
-      (others.input_size !== header.input_size || others.output_size !== header.output_size)
-    ) {
-      return "its model of that path has other sizes than the first worker's: the files differ";
-    }
-    return null;
+  #addGroup(group: ModelGroup): void {
+    this.#groups.push(group);
+    this.#modelCount += group.copies;
+    if (this.#phase === "serving") this.#serveModels(group);
   }
 
-  #addModels(
-    firstId: number,
-    path: string,
-    copies: number,
-    facts: ModelFacts,
-    specs: ReadonlyMap<number, ModelSpec>,
-  ): void {
+  #serveModels({ firstId, copies, path, facts, specs }: ModelGroup): void {
     for (let id = firstId; id < firstId + copies; id++) {
-      const model: LoadedModel = {
+      const model: ServedModel = {
         id,
         path,
         inputBytes: facts.input_size,
         outputBytes: facts.output_size,
         execNs: facts.exec_times_ns[0]!,
-        facts,
-        specs,
       };
-      this.#models.push(model);
-      if (this.#phase === "serving") this.#serving.addModel(model, specs);
+      this.#serving.setModel(model, specs);
+    }
+  }
+
+  *#models(): Generator<{ id: number; path: string; facts: ModelFacts }> {
+    for (const { firstId, copies, path, facts } of this.#groups) {
+      for (let id = firstId; id < firstId + copies; id++) yield { id, path, facts };
     }
   }
 
@@ -484,33 +481,24 @@ export class Controller implements ClientRequests {
     }
     if (this.#phase === "serving" && state !== null) this.#serving.removeWorker(peer.id);
     if (this.#live.length === 0 && this.#phase !== "connecting" && this.#phase !== "querying") {
-      this.#log("No worker is connected any more: start them and this controller again");
+      this.#log("No worker is connected any more: requests are refused until one is back");
     }
     this.#afterQuery();
   }
 
   // What is printed.
 
+  #reported({ peer, state }: Worker) {
+    const served = this.#groups.reduce(
+      (sum, { specs, copies }) => sum + (specs.has(peer.id) ? copies : 0),
+      0,
+    );
+    return { id: peer.id, state: state!, models: state!.models.length + served };
+  }
+
   #printCluster(): void {
-    const live = this.#live;
-    for (const pageSize of new Set(live.map(({ state }) => state!.page_size))) {
-      this.#log(`Clockwork page_size=${pageSize}`);
-    }
-    for (const { peer, state } of live) {
-      const models = state!.models.length +
-        this.#models.filter(({ specs }) => specs.has(peer.id)).length;
-      this.#log(`Worker ${peer.id} ${state!.gpus.length} GPUs ${models} models`);
-      state!.gpus.forEach((gpu, i) =>
-        this.#log(
-          `GPU ${i} ${describeBytes(gpu.weights_cache_size)} (${gpu.weights_cache_pages} pages) ` +
-            `${gpu.models.length} loaded models`,
-        )
-      );
-    }
-    for (const { id, path, facts } of this.#models) {
-      this.#log(describeModel({ ...facts, model_id: id, model_path: path }));
-    }
-    this.#log("");
+    const workers = this.#live.map((worker) => this.#reported(worker));
+    for (const line of clusterLines(workers, this.#models())) this.#log(line);
   }
 
   #printSummary(): void {
@@ -534,28 +522,6 @@ export class Controller implements ClientRequests {
   }
 }
 
-/** Which way the inputs of requests go, marked by ticks, and where they come from; "" without any. */
-function describeInputs(origins: ReadonlySet<InputOrigin>): string {
-  if (origins.size === 0) return "";
-  const marks = (sent: boolean) => (sent ? "✔" : "✘").repeat(5);
-  const fromClient = origins.has("client");
-  return `Network Status:  Client ${marks(fromClient)} ` +
-    `Controller ${marks(fromClient || origins.has("controller"))} ` +
-    `Workers (inputs generated by ${[...origins].sort().join(" and ")})`;
-}
-
-/** A worker's facts as the scheduler takes them: without batches that no message could carry. */
-function specOf(facts: ModelFacts): ModelSpec {
-  const largest = Math.max(facts.input_size, facts.output_size);
-  const { maxPayloadBytes } = DEFAULT_FRAME_LIMITS;
-  const count =
-    facts.supported_batch_sizes.filter((size) => size * largest <= maxPayloadBytes).length;
-  return {
-    weightsPages: facts.num_weights_pages,
-    batchSizes: facts.supported_batch_sizes.slice(0, Math.max(1, count)),
-    execNs: facts.exec_times_ns.slice(0, Math.max(1, count)),
-    loadWeightsNs: facts.weights_load_time_ns,
-    inputBytes: facts.input_size,
-    outputBytes: facts.output_size,
-  };
+function sameSizes(a: ModelFacts, b: ModelFacts): boolean {
+  return a.input_size === b.input_size && a.output_size === b.output_size;
 }

@@ -142,10 +142,12 @@ export class Serving implements SchedulerHost<PendingRequest> {
     this.#workers.delete(workerId);
   }
 
-  /** `specs` has the model as each worker that loaded it reported it, by worker. */
-  addModel(model: ServedModel, specs: ReadonlyMap<number, ModelSpec>): void {
+  /** Serves a model, or tells which workers can run it now: `specs` has it as each of them reported it. */
+  setModel(model: ServedModel, specs: ReadonlyMap<number, ModelSpec>): void {
     this.#models.set(model.id, model);
-    this.#counts.set(model.id, { unanswered: 0, residentOn: new Set() });
+    if (!this.#counts.has(model.id)) {
+      this.#counts.set(model.id, { unanswered: 0, residentOn: new Set() });
+    }
     this.#runnersOf.set(model.id, specs);
     this.#scheduler.setModel(model.id, specs);
   }
@@ -209,7 +211,9 @@ export class Serving implements SchedulerHost<PendingRequest> {
   }
 
   send(action: SchedulerAction<PendingRequest>): void {
-    const { peer } = this.#workers.get(action.gpu.workerId)!;
+    const peer = this.#workers.get(action.gpu.workerId)?.peer;
+    // The scheduler knows that the GPU is gone: nothing comes of the action.
+    if (peer === undefined) return;
     const sentNs = this.#clock.now();
     let id: number;
     const onResult = (result: Result) => this.#onResult(action, id, sentNs, peer, result);

@@ -6,6 +6,7 @@ import { WorkloadRun } from "../client/workload_run.ts";
 import { findWorkload } from "../client/workloads/registry.ts";
 import { MS, SECOND } from "../core/clock.ts";
 import { Random } from "../core/random.ts";
+import type { InferAction, Request } from "../scheduler/scheduler.ts";
 import { DEFAULT_WORKER_CONFIG } from "../worker/config.ts";
 import { modelReader } from "../worker/emulated/model.ts";
 import { PAGE_BYTES } from "../worker/test_rig.ts";
@@ -189,7 +190,9 @@ Deno.test("the network's status tells who makes the inputs, and those that are m
     assert.ok(cluster.requests.length > 1000);
     assert.ok(cluster.requests.every(({ status }) => status === 0));
     const bytes = cluster.actions.flatMap(({ action }) =>
-      action.type === "Infer" ? action.requests.map(({ inputBytes }) => inputBytes) : []
+      action.type === "Infer"
+        ? (action as InferAction<Request>).requests.map(({ inputBytes }) => inputBytes)
+        : []
     );
     return [
       cluster.lines.filter((line) => line.startsWith("Network Status")),

@@ -11,13 +11,14 @@ import { DEFAULT_INFER4_OPTIONS, type Infer4Options } from "../scheduler/infer4/
 import {
   actionColumns,
   type ActionRecord,
+  type Columns,
   requestColumns,
   type RequestRecord,
 } from "../telemetry/records.ts";
 import { TsvLog } from "../telemetry/tsv_log.ts";
 import { type Address, connect, formatAddress, listen, parseAddress } from "../wire/tcp.ts";
 import { CliError, UsageError } from "./exit.ts";
-import { openLog } from "./log_file.ts";
+import { ACTION_LOG, clearLogs, openLog, REQUEST_LOG } from "./log_file.ts";
 import { parseInteger } from "./parse.ts";
 import { schedulers, type SchedulerType } from "./schedulers.ts";
 import { StopSignals } from "./stop_signals.ts";
@@ -37,11 +38,16 @@ interface Options {
   host: string;
   model: string;
   copies: number;
+  /** In MB, that is 10^6 bytes. */
+  logFileSize: number;
+  logFiles: number;
 }
 
 const nanoseconds = parseInteger(1, Number.MAX_SAFE_INTEGER);
 /** How long clients and workers that do not hang up may delay the end. */
 const CLOSE_TIMEOUT_NS = 1500 * MS;
+/** What this process hears before it ends in another way than it should. */
+const LAST_EVENTS = ["unload", "error", "unhandledrejection"] as const;
 
 export function controllerCommand(): Command {
   const { defaultSloNs, maxExecNs, maxBatchSize } = DEFAULT_CONTROLLER_OPTIONS;
@@ -76,13 +82,21 @@ export function controllerCommand(): Command {
     .option("--max-batch <n>", "do not use larger batches", parseInteger(1, 4096), maxBatchSize)
     .option("--model <path>", "STRESS: the model to run", "resnet50_v2")
     .option("--copies <n>", "STRESS: copies of it to load", parseInteger(1, 100_000), 100)
+    .option(
+      "--log-file-size <MB>",
+      "begin a new file of a log at this size",
+      parseInteger(1, 1e6),
+      256,
+    )
+    .option("--log-files <n>", "files of a log to keep", parseInteger(1, 1000), 8)
     .option("-p, --port <port>", "port for clients", parseInteger(1, 65535), CLIENT_PORT)
     .option("--host <address>", "address to listen on for clients", "0.0.0.0")
     .addHelpText(
       "after",
       "\nEnvironment:\n" +
         "  CLOCKWORK_LOG_DIR  directory for clockwork_request_log.tsv and clockwork_action_log.tsv\n" +
-        "                     (made if missing; when not set, /local if that exists)\n" +
+        "                     (made if missing; when not set, /local if that exists);\n" +
+        "                     `clockwork report DIRECTORY` shows what is in them\n" +
         "\nExample:\n  clockwork controller INFER4 127.0.0.1:12345 --max-batch 16\n",
     )
     .action(async (type: string, workers: string, values: string[], options: Options) => {
@@ -165,6 +179,12 @@ async function runController(
       maxGpus: options.maxGpus,
     };
     let logs: Logs = NO_LOGS;
+    const closeLogs = () => {
+      logs.requests?.close();
+      logs.actions?.close();
+    };
+    // A second Ctrl-C, or an error that nobody caught, ends the process without the code below.
+    for (const event of LAST_EVENTS) globalThis.addEventListener(event, closeLogs);
     const controller = new Controller(
       clock,
       log,
@@ -178,7 +198,7 @@ async function runController(
     // Before the logs are opened, and so emptied: they may be those of a controller that has the port.
     const listener = listenForClients(options, clock, controller);
     try {
-      logs = openLogs(clock);
+      logs = openLogs(clock, options);
       printOptions(scheduler, controllerOptions, infer4);
       log(`IO service thread listening for clients on ${formatAddress(listener.address)}`);
       await Promise.race([connectToWorkers(workers, clock, controller, stop), stop.stopped]);
@@ -188,8 +208,7 @@ async function runController(
       listener.close();
       controller.close("the controller is shutting down");
       await linksEnded(controller, clock);
-      logs.requests?.close();
-      logs.actions?.close();
+      closeLogs();
     }
   } finally {
     clock.close();
@@ -254,7 +273,7 @@ interface Logs {
 
 const NO_LOGS: Logs = { requests: null, actions: null };
 
-function openLogs(clock: SystemClock): Logs {
+function openLogs(clock: SystemClock, { logFileSize, logFiles }: Options): Logs {
   const asked = Deno.env.get("CLOCKWORK_LOG_DIR") || undefined;
   const directory = asked ?? "/local";
   if (asked === undefined && !isDirectory(directory)) {
@@ -263,13 +282,19 @@ function openLogs(clock: SystemClock): Logs {
   }
   const originEpochNs = BigInt(Date.now()) * 1_000_000n - BigInt(clock.now());
   const epochNs = (ns: number) => (originEpochNs + BigInt(Math.round(ns))).toString();
-  const requestsPath = `${directory}/clockwork_request_log.tsv`;
-  const actionsPath = `${directory}/clockwork_action_log.tsv`;
-  const requests = new TsvLog(clock, openLog(requestsPath), requestColumns(epochNs));
-  console.log(`Logging requests to ${requestsPath}`);
-  const actions = new TsvLog(clock, openLog(actionsPath), actionColumns(epochNs));
-  console.log(`Logging actions to ${actionsPath}`);
-  return { requests, actions };
+  const ofRequests = requestColumns(epochNs);
+  const ofActions = actionColumns(epochNs);
+  clearLogs(directory, { [REQUEST_LOG]: ofRequests, [ACTION_LOG]: ofActions });
+  const open = <Row>(what: string, name: string, columns: Columns<Row>) => {
+    const path = `${directory}/${name}`;
+    const log = new TsvLog(clock, openLog(path, logFiles), columns, logFileSize * 1e6);
+    console.log(`Logging ${what} to ${path}`);
+    return log;
+  };
+  return {
+    requests: open("requests", REQUEST_LOG, ofRequests),
+    actions: open("actions", ACTION_LOG, ofActions),
+  };
 }
 
 function isDirectory(path: string): boolean {

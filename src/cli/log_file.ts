@@ -1,38 +1,127 @@
-import type { TextSink } from "../telemetry/tsv_log.ts";
+/** The files of the controller's logs: where they are, how old ones make room, and how they are found. */
+import { basename, join } from "node:path";
+import type { Columns } from "../telemetry/records.ts";
+import { headerOf, type LogSink } from "../telemetry/tsv_log.ts";
 import { CliError } from "./exit.ts";
 
+export const REQUEST_LOG = "clockwork_request_log.tsv";
+export const ACTION_LOG = "clockwork_action_log.tsv";
+/** Where the logs of the controller before this one are kept, below the directory of logs. */
+export const PREVIOUS = "previous";
+
 /**
- * Opens a file for a log, emptied, with its directory made if missing.
- * @throws {CliError} naming the file when it cannot be written.
+ * Files of one log, oldest first: `NAME.2`, `NAME.1`, `NAME`. Empty when there are none.
+ * @throws {Deno.errors.NotFound} and the like when the directory cannot be read.
  */
-export function openLog(path: string): TextSink {
-  const directory = path.slice(0, path.lastIndexOf("/"));
-  let file: Deno.FsFile;
+export function logFiles(directory: string, name: string): string[] {
+  const numbered: [age: number, path: string][] = [];
+  for (const entry of Deno.readDirSync(directory)) {
+    if (entry.isDirectory || !entry.name.startsWith(name)) continue;
+    const match = /^(?:|\.([1-9]\d{0,5}))$/.exec(entry.name.slice(name.length));
+    if (match !== null) numbered.push([Number(match[1] ?? 0), join(directory, entry.name)]);
+  }
+  return numbered.sort(([a], [b]) => b - a).map(([, path]) => path);
+}
+
+/**
+ * Makes room for the logs of a new controller: makes the directory if it is missing, and moves the
+ * logs of the controller before, if they have any rows, to its folder `previous`, in place of what
+ * was there. So a crash does not cost its evidence when the controller is started again.
+ *
+ * @throws {CliError} when the directory cannot be made or written.
+ */
+export function clearLogs(directory: string, logs: Readonly<Record<string, Columns<never>>>): void {
   try {
     Deno.mkdirSync(directory, { recursive: true });
-    file = Deno.openSync(path, { write: true, create: true, truncate: true });
+    const files = Object.keys(logs).flatMap((name) => logFiles(directory, name));
+    const haveRows = Object.entries(logs).some(([name, columns]) => {
+      const paths = logFiles(directory, name);
+      return paths.length > 1 ||
+        paths.some((path) => Deno.statSync(path).size > headerOf(columns).length);
+    });
+    if (haveRows) {
+      const previous = join(directory, PREVIOUS);
+      Deno.mkdirSync(previous, { recursive: true });
+      for (const name of Object.keys(logs)) {
+        for (const path of logFiles(previous, name)) Deno.removeSync(path);
+      }
+      for (const path of files) {
+        Deno.renameSync(path, join(previous, basename(path)));
+      }
+    } else {
+      for (const path of files) Deno.removeSync(path);
+    }
   } catch (error) {
-    throw new CliError(
-      `cannot write the log ${path}: ${(error as Error).message}; ` +
-        "set CLOCKWORK_LOG_DIR to a directory that can be written",
-    );
+    throw unwritable(join(directory, Object.keys(logs)[0]!), error as Error);
+  }
+}
+
+/**
+ * Opens a log, emptied. When it is rotated, `path` becomes `path.1`, what was that becomes `path.2`, and
+ * so on; of these files, at most `maxFiles` are kept.
+ *
+ * @throws {CliError} naming the file when it cannot be written.
+ */
+export function openLog(path: string, maxFiles: number): LogSink {
+  let file: Deno.FsFile;
+  try {
+    file = create(path);
+  } catch (error) {
+    throw unwritable(path, error as Error);
   }
   const encoder = new TextEncoder();
   let failed = false;
+  /** A full disk must not stop the serving of requests: the log ends instead. */
+  const orEnd = (work: () => void) => {
+    if (failed) return;
+    try {
+      work();
+    } catch (error) {
+      failed = true;
+      console.error(`${path} ends here: ${(error as Error).message}`);
+    }
+  };
   return {
-    write: (text) => {
-      if (failed) return;
-      try {
+    write: (text) =>
+      orEnd(() => {
         const bytes = encoder.encode(text);
         for (let offset = 0; offset < bytes.length;) {
           offset += file.writeSync(bytes.subarray(offset));
         }
-      } catch (error) {
-        // A full disk must not stop the serving of requests.
-        failed = true;
-        console.error(`${path} ends here: ${(error as Error).message}`);
-      }
-    },
+      }),
+    rotate: () =>
+      orEnd(() => {
+        makeRoom(path, maxFiles);
+        // Only now, so that a failure leaves a file to close.
+        const next = create(path);
+        file.close();
+        file = next;
+      }),
     close: () => file.close(),
   };
+}
+
+function create(path: string): Deno.FsFile {
+  return Deno.openSync(path, { write: true, create: true, truncate: true });
+}
+
+/** Lets each file of a log take the next number, and removes the one that is one too many. */
+function makeRoom(path: string, maxFiles: number): void {
+  const nameOf = (age: number) => age === 0 ? path : `${path}.${age}`;
+  for (let age = maxFiles - 2; age >= 0; age--) {
+    try {
+      Deno.renameSync(nameOf(age), nameOf(age + 1));
+    } catch (error) {
+      // Not so many have been made yet, or somebody took one away.
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+    }
+  }
+  if (maxFiles === 1) Deno.removeSync(path);
+}
+
+function unwritable(path: string, { message }: Error): CliError {
+  return new CliError(
+    `cannot write the log ${path}: ${message}; ` +
+      "set CLOCKWORK_LOG_DIR to a directory that can be written",
+  );
 }

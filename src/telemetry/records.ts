@@ -1,5 +1,4 @@
 /** What the controller records of each request and each action, and the columns of its two logs. */
-import type { Request, SchedulerAction } from "../scheduler/scheduler.ts";
 
 /** An answered request. Times in nanoseconds of the controller's clock. */
 export interface RequestRecord {
@@ -23,12 +22,28 @@ export function metDeadline({ status, departureNs, deadlineNs }: RequestRecord):
   return status === 0 && departureNs <= deadlineNs;
 }
 
+/** What the scheduler decided, as far as the log tells it. A scheduler's own actions have this shape. */
+export type DecidedAction =
+  & {
+    readonly gpu: { readonly workerId: number; readonly gpuId: number };
+    readonly modelId: number;
+    readonly expectedNs: number;
+    readonly expectedEndNs: number;
+    /** Requests waiting for this model, and GPUs that hold it, when this was decided. */
+    readonly queued: number;
+    readonly copiesLoaded: number;
+  }
+  & (
+    | { readonly type: "Infer"; readonly batchSize: number }
+    | { readonly type: "LoadWeights" | "EvictWeights" }
+  );
+
 /** An action and what came of it. Times in nanoseconds of the controller's clock. */
 export interface ActionRecord {
   readonly actionId: number;
   /** 1 LoadWeights, 2 Infer, 3 EvictWeights. */
   readonly type: number;
-  readonly action: SchedulerAction<Request>;
+  readonly action: DecidedAction;
   readonly status: number;
   readonly sentNs: number;
   readonly beginNs: number;
@@ -42,7 +57,9 @@ export interface ActionRecord {
   /** Fraction of the batch answered in time; 1 for actions without requests. */
   readonly goodput: number;
 }
-type Columns<Row> = readonly (readonly [string, (row: Row) => string | number])[];
+
+/** The names of a log's columns in their order, each with how to read it from a row. */
+export type Columns<Row> = readonly (readonly [string, (row: Row) => string | number])[];
 
 const bit = (value: boolean) => value ? 1 : 0;
 

@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { MS, SECOND } from "../core/clock.ts";
-import type { Request, SchedulerAction } from "../scheduler/scheduler.ts";
-import type { ActionRecord, RequestRecord } from "./records.ts";
+import type { ActionRecord, DecidedAction, RequestRecord } from "./records.ts";
 import { Summary } from "./summary.ts";
 
 const NO_TRAFFIC = { sentBytes: 0, sentMessages: 0, receivedBytes: 0, receivedMessages: 0 };
@@ -35,21 +34,19 @@ function action(
   const what = {
     gpu: { workerId, gpuId, pages: 1 },
     modelId: 0,
-    earliestNs: 0,
-    latestNs: 0,
     expectedNs: 0,
     expectedEndNs: 0,
     queued: 0,
     copiesLoaded: 0,
   };
   const batchSize = more.batchSize ?? 1;
-  const scheduled: SchedulerAction<Request> = type === "Infer"
-    ? { ...what, type, batchSize, requests: [] }
+  const decided: DecidedAction = type === "Infer"
+    ? { ...what, type, batchSize }
     : { ...what, type };
   return {
     actionId: 0,
     type: { LoadWeights: 1, Infer: 2, EvictWeights: 3 }[type],
-    action: scheduled,
+    action: decided,
     status: 0,
     sentNs,
     beginNs: sentNs,

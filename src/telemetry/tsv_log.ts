@@ -1,8 +1,11 @@
 import { type Clock, every, SECOND, type Timer } from "../core/clock.ts";
+import type { Columns } from "./records.ts";
 
-/** Where a log's text goes: a file, or memory in a test. */
-export interface TextSink {
+/** Where a log's text goes: files, or memory in a test. */
+export interface LogSink {
   write(text: string): void;
+  /** What follows goes to a new, empty file. */
+  rotate(): void;
   close(): void;
 }
 
@@ -11,24 +14,36 @@ const BUFFER_CHARS = 64 * 1024;
 
 /**
  * A log of tab-separated rows below a header line. Rows are gathered, and written once a second at the
- * latest, so that a crash loses at most the last second.
+ * latest, so that a crash loses at most the last second. A file that would grow past its limit is
+ * ended with a whole row, and the next begins with the header.
  */
 export class TsvLog<Row> {
-  readonly #sink: TextSink;
-  readonly #columns: readonly (readonly [string, (row: Row) => string | number])[];
+  readonly #sink: LogSink;
+  readonly #columns: Columns<Row>;
+  readonly #maxFileBytes: number;
   readonly #timer: Timer;
-  #buffer: string;
+  readonly #header: string;
+  #buffer = "";
+  #fileBytes: number;
   #closed = false;
 
-  /** `columns` are the names in order, each with how to read it from a row. */
+  /**
+   * `columns` are ASCII: the limit counts their characters. A file holds at least one row, however
+   * small `maxFileBytes` is.
+   */
   constructor(
     clock: Clock,
-    sink: TextSink,
-    columns: readonly (readonly [string, (row: Row) => string | number])[],
+    sink: LogSink,
+    columns: Columns<Row>,
+    maxFileBytes = Infinity,
   ) {
     this.#sink = sink;
     this.#columns = columns;
-    this.#buffer = columns.map(([name]) => name).join("\t") + "\n";
+    this.#maxFileBytes = maxFileBytes;
+    this.#header = headerOf(columns);
+    // At once: a log of a crash in its first second is then a log without rows, not an odd file.
+    this.#sink.write(this.#header);
+    this.#fileBytes = this.#header.length;
     this.#timer = every(clock, SECOND, () => this.#flush());
   }
 
@@ -38,7 +53,17 @@ export class TsvLog<Row> {
     const columns = this.#columns;
     let line = "";
     for (let i = 0; i < columns.length; i++) line += (i === 0 ? "" : "\t") + columns[i]![1](row);
-    this.#buffer += line + "\n";
+    line += "\n";
+    const hasRows = this.#fileBytes + this.#buffer.length > this.#header.length;
+    if (
+      hasRows && this.#fileBytes + this.#buffer.length + line.length > this.#maxFileBytes
+    ) {
+      this.#flush();
+      this.#sink.rotate();
+      this.#sink.write(this.#header);
+      this.#fileBytes = this.#header.length;
+    }
+    this.#buffer += line;
     if (this.#buffer.length >= BUFFER_CHARS) this.#flush();
   }
 
@@ -53,6 +78,12 @@ export class TsvLog<Row> {
   #flush(): void {
     if (this.#buffer === "") return;
     this.#sink.write(this.#buffer);
+    this.#fileBytes += this.#buffer.length;
     this.#buffer = "";
   }
+}
+
+/** A log's first line. */
+export function headerOf<Row>(columns: Columns<Row>): string {
+  return columns.map(([name]) => name).join("\t") + "\n";
 }

@@ -16,12 +16,13 @@ import {
   type RequestRecord,
 } from "../telemetry/records.ts";
 import { TsvLog } from "../telemetry/tsv_log.ts";
-import { type Address, connect, formatAddress, listen, parseAddress } from "../wire/tcp.ts";
+import { type Address, formatAddress, listen, parseAddress } from "../wire/tcp.ts";
 import { CliError, UsageError } from "./exit.ts";
 import { ACTION_LOG, clearLogs, openLog, REQUEST_LOG } from "./log_file.ts";
 import { parseInteger } from "./parse.ts";
 import { schedulers, type SchedulerType } from "./schedulers.ts";
 import { StopSignals } from "./stop_signals.ts";
+import { WorkerConnections } from "./worker_connections.ts";
 
 const WORKER_PORT = 12345;
 const CLIENT_PORT = 12346;
@@ -201,7 +202,8 @@ async function runController(
       logs = openLogs(clock, options);
       printOptions(scheduler, controllerOptions, infer4);
       log(`IO service thread listening for clients on ${formatAddress(listener.address)}`);
-      await Promise.race([connectToWorkers(workers, clock, controller, stop), stop.stopped]);
+      const connections = new WorkerConnections(clock, controller, stop);
+      await Promise.race([connections.connectAll(workers), stop.stopped]);
       if (!stop.requested) controller.start();
       await stop.stopped;
     } finally {
@@ -240,29 +242,6 @@ function listenForClients(options: Options, clock: Clock, controller: Controller
     );
   } catch (error) {
     throw new CliError((error as Error).message);
-  }
-}
-
-async function connectToWorkers(
-  workers: readonly Address[],
-  clock: Clock,
-  controller: Controller,
-  stop: StopSignals,
-): Promise<void> {
-  for (const address of workers) {
-    if (stop.requested) return;
-    console.log(`Connecting to worker ${formatAddress(address)}`);
-    try {
-      await connect(
-        address,
-        clock,
-        { role: "controller", peerRoles: ["worker"] },
-        controller.acceptWorker,
-      );
-    } catch (error) {
-      throw new CliError(`${(error as Error).message}; start the worker first`);
-    }
-    console.log("Connection established");
   }
 }
 

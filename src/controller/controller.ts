@@ -352,37 +352,31 @@ export class Controller implements ClientRequests {
     };
     if (waiting === 0) return ready();
     for (const group of groups) {
-      this.#equipWith(group, peer, state, (facts, problem) => {
-        if (facts === null) {
-          this.#log(`Worker ${peer.id} cannot serve ${group.path}: ${problem}`);
-        } else if (!peer.lost) {
-          group.specs = new Map(group.specs).set(peer.id, specOf(facts));
-          if (this.#phase === "serving") this.#serveModels(group);
-        }
+      this.#equipWith(group, worker, () => {
         if (--waiting === 0) ready();
       });
     }
   }
 
-  #equipWith(
-    group: ModelGroup,
-    peer: WorkerPeer,
-    state: WorkerState,
-    done: (facts: ModelFacts | null, problem: string) => void,
-  ): void {
-    const check = (facts: ModelFacts | null, problem: string) => {
-      const differs = facts !== null && !sameSizes(facts, group.facts);
-      if (differs) done(null, "its model of that path has other sizes: the files differ");
-      else done(facts, problem);
+  #equipWith(group: ModelGroup, { peer, state }: Worker, done: () => void): void {
+    const take = (facts: ModelFacts | null, problem: string) => {
+      if (facts === null || !sameSizes(facts, group.facts)) {
+        const why = problem || "its model of that path has other sizes: the files differ";
+        this.#log(`Worker ${peer.id} cannot serve ${group.path}: ${why}`);
+      } else if (!peer.lost) {
+        group.specs = new Map(group.specs).set(peer.id, specOf(facts));
+        if (this.#phase === "serving") this.#serveModels(group);
+      }
+      done();
     };
     let held: ModelFacts | null;
     try {
-      held = factsFromState(state, group);
+      held = factsFromState(state!, group);
     } catch (error) {
-      return done(null, (error as Error).message);
+      return take(null, (error as Error).message);
     }
-    if (held !== null) check(held, "");
-    else loadOnWorker(this.#clock, this.#log, this.#options, peer, state, group, check);
+    if (held !== null) take(held, "");
+    else loadOnWorker(this.#clock, this.#log, this.#options, peer, state!, group, take);
   }
 
   // Models.
@@ -401,17 +395,19 @@ export class Controller implements ClientRequests {
     this.#loading++;
     this.#copiesLoading += copies;
     this.#loadStageTimer?.cancel();
-    this.#loadOnWorkers({ firstId, copies, path }, (facts, specs, problem) => {
+    const asked = this.#live;
+    this.#loadOnWorkers(asked, { firstId, copies, path }, (facts, specs, problem) => {
       this.#loading--;
       this.#copiesLoading -= copies;
       this.#awaitLoadStageEnd();
-      if (facts !== null) this.#addGroup({ firstId, copies, path, facts, specs });
+      if (facts !== null) this.#addGroup({ firstId, copies, path, facts, specs }, asked);
       done(firstId, facts, problem);
     });
   }
 
-  /** Loads copies of a model on every worker; `done` gets what those that could report. */
+  /** Loads copies of a model on workers; `done` gets what those that could report. */
   #loadOnWorkers(
+    workers: readonly Worker[],
     range: ModelRange,
     done: (
       facts: ModelFacts | null,
@@ -419,7 +415,6 @@ export class Controller implements ClientRequests {
       problem: string,
     ) => void,
   ): void {
-    const workers = this.#live;
     const specs = new Map<number, ModelSpec>();
     let first: ModelFacts | null = null;
     let firstProblem = "";
@@ -448,10 +443,14 @@ export class Controller implements ClientRequests {
     }
   }
 
-  #addGroup(group: ModelGroup): void {
+  /** `asked` are the workers that were asked to load it: those that came meanwhile were not. */
+  #addGroup(group: ModelGroup, asked: readonly Worker[]): void {
     this.#groups.push(group);
     this.#modelCount += group.copies;
     if (this.#phase === "serving") this.#serveModels(group);
+    for (const worker of this.#live) {
+      if (!asked.includes(worker)) this.#equipWith(group, worker, () => {});
+    }
   }
 
   #serveModels({ firstId, copies, path, facts, specs }: ModelGroup): void {
@@ -480,6 +479,11 @@ export class Controller implements ClientRequests {
       this.#pastTraffic[key] += peer.link.traffic[key];
     }
     if (this.#phase === "serving" && state !== null) this.#serving.removeWorker(peer.id);
+    for (const group of this.#groups) {
+      if (!group.specs.has(peer.id)) continue;
+      group.specs = new Map([...group.specs].filter(([id]) => id !== peer.id));
+      if (this.#phase === "serving") this.#serveModels(group);
+    }
     if (this.#live.length === 0 && this.#phase !== "connecting" && this.#phase !== "querying") {
       this.#log("No worker is connected any more: requests are refused until one is back");
     }

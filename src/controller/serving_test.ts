@@ -267,7 +267,9 @@ Deno.test("when the last worker is lost, requests and loads say so", () => {
   const loaded = run(cluster, outcome((done) => client.loadModel("1/m", 1, done)));
   assert.equal(refusal(loaded), "1 no worker is connected");
   assert.ok(
-    cluster.lines.includes("No worker is connected any more: start them and this controller again"),
+    cluster.lines.includes(
+      "No worker is connected any more: requests are refused until one is back",
+    ),
   );
 });
 

@@ -1,0 +1,82 @@
+/** Workers that come, go and return while the controller serves. */
+import assert from "node:assert/strict";
+import { MS, SECOND } from "../core/clock.ts";
+import { Cluster, status } from "./test_rig.ts";
+
+Deno.test("a worker that comes while serving gets the models, and then serves", () => {
+  const cluster = new Cluster();
+  const first = cluster.addWorker();
+  const { client } = cluster.addClient();
+  const [model] = cluster.serve(client, "2/a", "3/b");
+  cluster.addWorker({ gpus: 2 });
+  cluster.run();
+  assert.ok(cluster.lines.some((line) => line === "Worker 1 serves with 2 GPUs"));
+  first.link.cut();
+  cluster.run(100 * MS);
+  const outcome = cluster.infer(client, model!);
+  cluster.run();
+  assert.equal(status(outcome), 0, "the newcomer serves alone");
+});
+
+Deno.test("service resumes when the only worker is back, with its models or without", () => {
+  for (const keepsModels of [true, false]) {
+    const cluster = new Cluster();
+    const worker = cluster.addWorker();
+    const { client } = cluster.addClient();
+    const [model] = cluster.serve(client, "2/a");
+    const before = cluster.infer(client, model!);
+    cluster.run();
+    assert.equal(status(before), 0);
+    worker.link.cut();
+    cluster.run();
+    assert.equal(status(run(cluster, cluster.infer(client, model!))), 1, "nobody can serve it");
+    const loads = () => cluster.lines.filter((line) => line.includes(":LoadModelFromDisk model="));
+    const loadsBefore = loads().length;
+    if (keepsModels) cluster.connectWorker(worker.server.accept);
+    else cluster.addWorker();
+    cluster.run();
+    assert.equal(loads().length - loadsBefore, keepsModels ? 0 : 1);
+    assert.equal(status(run(cluster, cluster.infer(client, model!))), 0, "it serves again");
+  }
+});
+
+Deno.test("a model that is loaded while a worker comes reaches that worker too", () => {
+  const cluster = new Cluster();
+  const first = cluster.addWorker({ link: { latencyNs: 4 * MS } });
+  const { client } = cluster.addClient();
+  cluster.serve(client, "2/a");
+  // The newcomer is asked for its state while the first, which is far away, loads the model.
+  client.loadModel("2/late", 1, () => {});
+  cluster.run(MS);
+  cluster.addWorker();
+  cluster.run(2 * SECOND);
+  first.link.cut();
+  cluster.run(100 * MS);
+  const late = { id: 1, path: "2/late", inputBytes: 12, outputBytes: 8 };
+  assert.equal(status(run(cluster, cluster.infer(client, late))), 0);
+});
+
+Deno.test("a worker that has other models under the same ids is not used for them", () => {
+  const elsewhere = new Cluster();
+  const stranger = elsewhere.addWorker();
+  elsewhere.serve(elsewhere.addClient().client, "2/x");
+  const cluster = new Cluster();
+  cluster.addWorker();
+  const { client } = cluster.addClient();
+  const [model] = cluster.serve(client, "2/a");
+  elsewhere.clock.run(cluster.clock.now());
+  cluster.connectWorker(stranger.server.accept, elsewhere.clock);
+  for (let i = 0; i < 100; i++) {
+    cluster.run(10 * MS);
+    elsewhere.run(10 * MS);
+  }
+  assert.ok(
+    cluster.lines.some((line) => line.includes("other models with ids from 0 on: restart it")),
+  );
+  assert.equal(status(run(cluster, cluster.infer(client, model!))), 0, "the other one serves it");
+});
+
+function run<T>(cluster: Cluster, outcome: T): T {
+  cluster.run();
+  return outcome;
+}

@@ -31,17 +31,17 @@ Deno.test("a controller that cannot start ends with 1, and says why", async () =
   const directory = await Deno.makeTempDir();
   try {
     const [ours, theirs, nobody] = [freePort(), freePort(), freePort()];
-    const controller = (port: number, worker: number, logs = "") =>
+    const controller = (port: number, env: Record<string, string> = {}) =>
       processes.start(
-        ["controller", "INFER4", `${HOST}:${worker}`, "--host", HOST, "-p", `${port}`],
-        { CLOCKWORK_LOG_DIR: logs },
+        ["controller", "INFER4", `${HOST}:${nobody}`, "--host", HOST, "-p", `${port}`],
+        env,
       ).ended;
     await Deno.writeTextFile(`${directory}/file`, "");
     using taken = Deno.listen({ hostname: HOST, port: theirs });
     const [refused, inUse, unwritable, notWorker] = await Promise.all([
-      controller(ours, nobody),
-      controller(theirs, nobody, directory),
-      controller(freePort(), nobody, `${directory}/file/logs`),
+      controller(ours),
+      controller(theirs, { CLOCKWORK_LOG_DIR: directory }),
+      controller(freePort(), { CLOCKWORK_LOG_DIR: `${directory}/file/logs` }),
       speakOnce(processes),
     ]);
     taken.close();
@@ -92,6 +92,17 @@ async function speakOnce(processes: Processes) {
   );
   return await process.ended;
 }
+
+Deno.test("without CLOCKWORK_LOG_DIR there are no logs, unless there is the default's directory", async () => {
+  const [local] = await Promise.allSettled([Deno.stat("/local")]);
+  // What is there is not ours to overwrite.
+  if (local.status === "fulfilled") return;
+  await using processes = new Processes();
+  const args = ["controller", "INFER4", `${HOST}:${freePort()}`, "-p", `${freePort()}`];
+  const { stdout } = await processes.start(args, { CLOCKWORK_LOG_DIR: "" }).ended;
+  const said = "Not logging requests and actions: set CLOCKWORK_LOG_DIR to a directory for them\n";
+  assert.ok(stdout.startsWith("Starting Clockwork Controller\n" + said), stdout);
+});
 
 Deno.test("a controller that waits for its worker's hello ends on SIGTERM", async () => {
   await using processes = new Processes();

@@ -27,10 +27,12 @@ export function freePort(): number {
 /** The processes of one test; none outlives it. */
 export class Processes {
   readonly #all: Process[] = [];
+  /** Without one of its own, a controller would empty the logs in this machine's default directory. */
+  readonly #logs = Deno.makeTempDirSync();
   readonly #guard = setTimeout(() => this.#all.forEach((process) => process.kill()), HANG_MS);
 
   start(args: readonly string[], env: Record<string, string> = {}): Process {
-    const process = new Process(args, env);
+    const process = new Process(args, { CLOCKWORK_LOG_DIR: this.#logs, ...env });
     this.#all.push(process);
     return process;
   }
@@ -65,6 +67,7 @@ export class Processes {
       process.kill();
       return process.ended;
     }));
+    await Deno.remove(this.#logs, { recursive: true });
   }
 }
 
@@ -93,7 +96,6 @@ export class Process {
         CLOCKWORK_MODEL_DIR: "",
         CLOCKWORK_CONFIG_FILE: "",
         CLOCKWORK_DISABLE_INPUTS: "",
-        CLOCKWORK_LOG_DIR: "",
         ...env,
       },
       stdin: "null",

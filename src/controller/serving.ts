@@ -127,6 +127,8 @@ export class Serving implements SchedulerHost<PendingRequest> {
   }
 
   addWorker(peer: WorkerPeer, gpuPages: readonly number[]): void {
+    // It may have been let in with the others while it was still loading models.
+    if (this.#workers.has(peer.id)) return;
     this.#workers.set(peer.id, { peer, gpuCount: gpuPages.length });
     gpuPages.forEach((pages, gpuId) => this.#scheduler.addGpu({ workerId: peer.id, gpuId, pages }));
   }

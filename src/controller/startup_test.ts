@@ -7,6 +7,7 @@ import { findWorkload } from "../client/workloads/registry.ts";
 import { MS, SECOND } from "../core/clock.ts";
 import { Random } from "../core/random.ts";
 import type { InferAction, Request } from "../scheduler/scheduler.ts";
+import { Infer4 } from "../scheduler/infer4/infer4.ts";
 import { DEFAULT_WORKER_CONFIG } from "../worker/config.ts";
 import { modelReader } from "../worker/emulated/model.ts";
 import { PAGE_BYTES } from "../worker/test_rig.ts";
@@ -267,6 +268,39 @@ Deno.test("serving begins a second after the last load, however long one takes",
   assert.ok(!serves());
   cluster.clock.run(9.51 * SECOND);
   assert.ok(serves());
+});
+
+Deno.test("a worker that comes late, and still loads when serving begins, serves once", () => {
+  const added: number[] = [];
+  const cluster = new Cluster({}, (clock, host) => {
+    const scheduler = new Infer4(clock, host);
+    const addGpu = scheduler.addGpu.bind(scheduler);
+    scheduler.addGpu = (gpu) => {
+      added.push(gpu.workerId);
+      addGpu(gpu);
+    };
+    return scheduler;
+  });
+  const first = cluster.addWorker();
+  const { client } = cluster.addClient();
+  cluster.controller.start();
+  cluster.run(10 * MS);
+  const [model] = cluster.load(client, "2/m");
+  const late = new ScriptedWorker(cluster.clock, (action, answer) => {
+    if (action.kind !== "LoadModelFromDisk") return false;
+    late.after(2 * SECOND, () => late.behave(action, answer));
+    return true;
+  });
+  cluster.connectWorker(late.accept);
+  cluster.run(SECOND);
+  assert.ok(cluster.lines.includes("(Startup-end) Transitioning to scheduler"));
+  cluster.run(5 * SECOND);
+  assert.deepEqual(added, [0, 1]);
+  first.link.cut();
+  cluster.run();
+  const inferred = cluster.infer(client, model!);
+  cluster.run();
+  assert.equal(status(inferred), 0);
 });
 
 Deno.test("a load that fails is answered with the reason, harms nothing, and takes nobody's room", () => {

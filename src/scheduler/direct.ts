@@ -125,7 +125,8 @@ export class Direct<R extends Request> implements Scheduler<R> {
     } else if (status === ActionStatus.weightsInUse) {
       const holder = this.#gpus.find(({ spec }) => spec === action.gpu);
       this.#clock.at(this.#clock.now() + EVICT_RETRY_NS, () => {
-        if (holder === undefined || holder.resident.has(action.modelId)) return;
+        if (holder === undefined || !this.#gpus.includes(holder)) return;
+        if (holder.resident.has(action.modelId)) return;
         this.#host.send({ ...this.#action(holder, action.modelId, 0), type: "EvictWeights" });
       });
     }

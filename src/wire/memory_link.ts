@@ -68,9 +68,9 @@ class MemoryLink implements BreakableLink {
   #other: MemoryLink | undefined;
   #handler: LinkHandler | undefined;
   /** When the sending side's network is free again. */
-  #freeNs = 0;
+  #freeNs = -Infinity;
   /** When the last message arrives; none after it arrives before. */
-  #lastArrivalNs = 0;
+  #lastArrivalNs = -Infinity;
   /** Why this side closed; undefined while it has not. */
   #closeReason: string | undefined;
   #ended = false;

@@ -42,6 +42,12 @@ const BUSY_NS = 25 * MS;
 /** Time kept free before a deadline for what estimates do not cover: wake-ups, queues of messages. */
 const SAFETY_NS = 500 * US;
 
+export interface Holdings {
+  readonly freePages: number;
+  /** Models whose weights are on the GPU or on the way there, ascending. */
+  readonly models: readonly number[];
+}
+
 export class Infer4<R extends Request> implements Scheduler<R> {
   readonly #clock: Clock;
   readonly #host: SchedulerHost<R>;
@@ -65,7 +71,7 @@ export class Infer4<R extends Request> implements Scheduler<R> {
   }
 
   addGpu(spec: GpuSpec): void {
-    if (this.#gpus.size >= this.#options.maxGpus) return;
+    if (this.#gpus.size >= this.#options.maxGpus || this.#gpus.has(gpuKey(spec))) return;
     const gpu = new Gpu<R>(spec);
     this.#gpus.set(gpuKey(spec), gpu);
     this.#noteNetwork(gpu);
@@ -84,6 +90,13 @@ export class Infer4<R extends Request> implements Scheduler<R> {
     }
     gpu.inFlight.clear();
     this.#loads.pump();
+  }
+
+  /** What is believed to be on a GPU; null if that is not used. For comparing with what is there. */
+  holdings({ workerId, gpuId }: Omit<GpuSpec, "pages">): Holdings | null {
+    const gpu = this.#gpus.get(gpuKey({ workerId, gpuId, pages: 0 }));
+    if (gpu === undefined) return null;
+    return { freePages: gpu.freePages, models: [...gpu.placements.keys()].sort((a, b) => a - b) };
   }
 
   setModel(modelId: number, specs: ReadonlyMap<number, ModelSpec>): void {

@@ -1,0 +1,75 @@
+/** What must hold of a simulated cluster once faults have healed and all is quiet. */
+import { SECOND } from "../core/clock.ts";
+import { Infer4 } from "../scheduler/infer4/infer4.ts";
+import { metDeadline, type RequestRecord } from "../telemetry/records.ts";
+import type { Simulation } from "./simulation.ts";
+
+/** Violations of what must hold at the end; empty when all is well. */
+export function violations(simulation: Simulation): string[] {
+  return [
+    ...unsettled(simulation),
+    ...misaccounted(simulation),
+    ...simulation.errors.map((error) => `a workload could not be run: ${error}`),
+  ];
+}
+
+/** Every request has been answered, and none twice. */
+function unsettled({ clients, strayAnswers }: Simulation): string[] {
+  const found: string[] = [];
+  let stray = strayAnswers;
+  for (const { name, client } of clients) {
+    if (client === null) continue;
+    stray += client.strayAnswers;
+    if (client.outstanding > 0) found.push(`${name}: ${client.outstanding} requests unanswered`);
+  }
+  if (stray > 0) found.push(`${stray} answers to requests that had been answered`);
+  return found;
+}
+
+/** The scheduler believes of each GPU what is true. */
+function misaccounted({ workers, scheduler }: Simulation): string[] {
+  if (!(scheduler instanceof Infer4)) return [];
+  const found: string[] = [];
+  for (const { name, server, id } of workers) {
+    if (server === null) continue;
+    for (const gpu of server.node.gpus) {
+      const believed = scheduler.holdings({ workerId: id, gpuId: gpu.id });
+      if (believed === null) {
+        found.push(`${name} GPU ${gpu.id} is not used`);
+        continue;
+      }
+      const free = gpu.cache.totalPages - gpu.cache.usedPages;
+      if (free !== believed.freePages) {
+        found.push(`${name} GPU ${gpu.id} has ${free} pages free, believed ${believed.freePages}`);
+      }
+      const models = gpu.loadedModelIds().join();
+      if (models !== believed.models.join()) {
+        found.push(`${name} GPU ${gpu.id} holds models ${models}, believed ${believed.models}`);
+      }
+    }
+  }
+  return found;
+}
+
+/** Counts goodput by the second, to see whether it comes back after faults. */
+export class GoodputMeter {
+  readonly #answered: number[] = [];
+  readonly #good: number[] = [];
+
+  readonly onRequest = (record: RequestRecord): void => {
+    const second = Math.floor(record.departureNs / SECOND);
+    this.#answered[second] = (this.#answered[second] ?? 0) + 1;
+    if (metDeadline(record)) this.#good[second] = (this.#good[second] ?? 0) + 1;
+  };
+
+  /** The share of answers between two times, whole seconds, that were good; NaN without any. */
+  share(fromNs: number, untilNs: number): number {
+    let answered = 0;
+    let good = 0;
+    for (let s = Math.ceil(fromNs / SECOND); s < Math.floor(untilNs / SECOND); s++) {
+      answered += this.#answered[s] ?? 0;
+      good += this.#good[s] ?? 0;
+    }
+    return good / answered;
+  }
+}

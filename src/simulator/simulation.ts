@@ -1,0 +1,312 @@
+/**
+ * A whole cluster in one process and in virtual time: the real controller, scheduler, workers, client
+ * library and workloads, over links in memory and emulated GPUs, with faults. The same options give the
+ * same run, to the nanosecond, on any machine.
+ */
+import { MS, SECOND } from "../core/clock.ts";
+import { Random } from "../core/random.ts";
+import { SkewedClock } from "../core/skewed_clock.ts";
+import { VirtualClock } from "../core/virtual_clock.ts";
+import { Controller, type ControllerOptions } from "../controller/controller.ts";
+import type { PendingRequest, Telemetry } from "../controller/serving.ts";
+import { Client } from "../client/client.ts";
+import { noInputs, seededInputs } from "../client/inputs.ts";
+import { WorkloadRun } from "../client/workload_run.ts";
+import type { Plan } from "../client/workloads/workload.ts";
+import type { Scheduler, SchedulerHost } from "../scheduler/scheduler.ts";
+import type { Accept } from "../wire/link.ts";
+import { type BreakableLink, connectInMemory } from "../wire/memory_link.ts";
+import type { BackendModel, Failure } from "../worker/backend.ts";
+import type { WorkerConfig } from "../worker/config.ts";
+import { EmulatedBackend } from "../worker/emulated/backend.ts";
+import { WorkerServer } from "../worker/server.ts";
+import type { Fault } from "./faults.ts";
+import { type GpuModel, SimulatedGpus } from "./gpu_model.ts";
+import { type NetworkModel, SimulatedNetwork } from "./network.ts";
+
+export interface SimulationOptions {
+  readonly seed: number;
+  readonly workers: number;
+  readonly gpusPerWorker: number;
+  readonly clients: number;
+  readonly network: NetworkModel;
+  readonly gpu: GpuModel;
+  /** Nodes' clocks differ from the controller's by up to so much, and run fast or slow by up to so much. */
+  readonly clockOffsetNs: number;
+  readonly clockDriftPpm: number;
+  readonly controller: ControllerOptions;
+  readonly workerConfig: WorkerConfig;
+  readonly makeScheduler: (
+    clock: VirtualClock,
+    host: SchedulerHost<PendingRequest>,
+  ) => Scheduler<PendingRequest>;
+  readonly readModel: (path: string, gpus: number) => BackendModel | Failure;
+  /** What each client does. Called anew when one has crashed. */
+  readonly makePlan: () => Plan;
+  readonly pathOf: (model: string) => string;
+  /** Whether requests carry inputs: then their bytes take time on the network, and here. */
+  readonly inputs: boolean;
+  readonly faults: readonly Fault[];
+  readonly telemetry: Telemetry;
+  /** Takes what the nodes print. */
+  readonly log: (node: string, line: string) => void;
+}
+
+/** How soon a controller connects again to a worker whose connection broke, if that is up. */
+const RECONNECT_NS = 100 * MS;
+
+interface SimulatedWorker {
+  readonly name: string;
+  readonly clock: SkewedClock;
+  readonly network: SimulatedNetwork;
+  readonly gpus: SimulatedGpus;
+  /** Null while it is down. */
+  server: WorkerServer | null;
+  /** Its end of the connection; null while there is none. */
+  link: BreakableLink | null;
+  /** Its number at the controller that runs now: a new one for each connection. */
+  id: number;
+}
+
+interface SimulatedClient {
+  readonly name: string;
+  readonly clock: SkewedClock;
+  readonly network: SimulatedNetwork;
+  client: Client | null;
+  run: WorkloadRun | null;
+  link: BreakableLink | null;
+}
+
+export class Simulation {
+  readonly clock = new VirtualClock();
+  readonly workers: readonly SimulatedWorker[];
+  readonly clients: readonly SimulatedClient[];
+  /** Of the controller that runs now; null while it is down. */
+  scheduler: Scheduler<PendingRequest> | null = null;
+  /** Runs of workloads, those of crashed clients included. */
+  readonly runs: WorkloadRun[] = [];
+  /** Answers to requests that nobody waited for: a request answered twice is among them. */
+  strayAnswers = 0;
+  /** Why workloads could not be run. */
+  readonly errors: string[] = [];
+  readonly #options: SimulationOptions;
+  readonly #random: Random;
+  #controller: Controller | null = null;
+  /** Connections to workers that the controller has had. */
+  #connections = 0;
+  #stopped = false;
+
+  constructor(options: SimulationOptions) {
+    this.#options = options;
+    this.#random = new Random(options.seed);
+    this.workers = Array.from(
+      { length: options.workers },
+      (_, i) => this.#makeWorker(`worker ${i}`),
+    );
+    this.clients = Array.from({ length: options.clients }, (_, i) => ({
+      ...this.#makeNode(`client ${i}`),
+      client: null,
+      run: null,
+      link: null,
+    }));
+    this.#startController();
+    for (const client of this.clients) this.#startClient(client);
+    for (const fault of options.faults) this.clock.at(fault.atNs, () => this.#inject(fault));
+  }
+
+  /** Ends the workloads, and lets the clients get the answers they wait for. */
+  stop(): void {
+    this.#stopped = true;
+    for (const { run } of this.clients) run?.stop();
+  }
+
+  // Nodes.
+
+  #makeNode(name: string) {
+    const { clockOffsetNs, clockDriftPpm, network } = this.#options;
+    const random = this.#random.fork();
+    const spread = () => 2 * random.float() - 1;
+    return {
+      name,
+      clock: new SkewedClock(
+        this.clock,
+        Math.round(spread() * clockOffsetNs),
+        spread() * clockDriftPpm,
+      ),
+      network: new SimulatedNetwork(this.clock, random.fork(), network),
+    };
+  }
+
+  #makeWorker(name: string): SimulatedWorker {
+    const node = this.#makeNode(name);
+    const gpus = new SimulatedGpus(node.clock, this.#random.fork(), this.#options.gpu);
+    const worker: SimulatedWorker = { ...node, gpus, server: null, link: null, id: -1 };
+    this.#startWorker(worker);
+    return worker;
+  }
+
+  #startWorker(worker: SimulatedWorker): void {
+    const { workerConfig: config, gpusPerWorker: gpus, readModel, log } = this.#options;
+    const { clock } = worker;
+    worker.server = new WorkerServer({
+      clock,
+      config,
+      log: (line) => log(worker.name, line),
+      backend: new EmulatedBackend({
+        clock,
+        gpus,
+        readModel,
+        weightsCacheBytes: config.weights_cache_size,
+        behavior: worker.gpus,
+      }),
+    });
+  }
+
+  #startController(): void {
+    const { controller: options, telemetry, makeScheduler, log } = this.#options;
+    const controller = new Controller(
+      this.clock,
+      (line) => log("controller", line),
+      options,
+      telemetry,
+      (host) => this.scheduler = makeScheduler(this.clock, host),
+    );
+    this.#controller = controller;
+    this.#connections = 0;
+    for (const worker of this.workers) this.#connectWorker(worker);
+    controller.start();
+  }
+
+  #connectWorker(worker: SimulatedWorker): void {
+    const controller = this.#controller;
+    const { server } = worker;
+    if (controller === null || worker.link !== null) return;
+    // What listens on a machine that is down refuses, and is tried again.
+    if (server === null) return this.#connectLater(worker);
+    const accept: Accept = (link) => {
+      const handler = controller.acceptWorker(link);
+      worker.id = this.#connections++;
+      return {
+        onMessage: (message) => handler.onMessage(message),
+        onClose: (reason) => {
+          handler.onClose(reason);
+          worker.link = null;
+          this.#connectLater(worker);
+        },
+      };
+    };
+    const [, link] = connectInMemory(
+      { name: "controller", clock: this.clock, accept },
+      { name: worker.name, clock: worker.clock, accept: server.accept },
+      worker.network,
+    );
+    worker.link = link;
+  }
+
+  #connectLater(worker: SimulatedWorker): void {
+    this.clock.at(this.clock.now() + RECONNECT_NS, () => this.#connectWorker(worker));
+  }
+
+  #startClient(node: SimulatedClient): void {
+    const controller = this.#controller;
+    if (this.#stopped) return;
+    const again = () => {
+      node.link = null;
+      this.clock.at(this.clock.now() + RECONNECT_NS, () => this.#startClient(node));
+    };
+    if (controller === null) return again();
+    let client!: Client;
+    const [, link] = connectInMemory(
+      { name: "controller", clock: this.clock, accept: controller.acceptClient },
+      {
+        name: node.name,
+        clock: node.clock,
+        accept: (own) =>
+          client = new Client(own, node.clock, {
+            onLost: () => {
+              this.strayAnswers += client.strayAnswers;
+              run.stop();
+              if (!this.#stopped) again();
+            },
+          }),
+      },
+      node.network,
+    );
+    const random = this.#random.fork();
+    const run = new WorkloadRun(
+      {
+        client,
+        clock: node.clock,
+        random: random.fork(),
+        inputs: this.#options.inputs ? seededInputs(random.fork()) : noInputs,
+        pathOf: this.#options.pathOf,
+      },
+      this.#options.makePlan(),
+      {
+        onStart: () => {},
+        onEnd: (error) => {
+          if (error !== null && client.closedBecause === null) this.errors.push(error);
+        },
+      },
+    );
+    node.client = client;
+    node.run = run;
+    node.link = link;
+    this.runs.push(run);
+    run.start();
+  }
+
+  // Faults.
+
+  #inject(fault: Fault): void {
+    const { kind, target, durationNs } = fault;
+    const worker = this.workers[target % this.workers.length]!;
+    const gpuId = Math.floor(target / this.workers.length) % this.#options.gpusPerWorker;
+    const later = (fn: () => void) => this.clock.at(this.clock.now() + durationNs, fn);
+    switch (kind) {
+      case "worker-crash":
+        if (worker.server === null) return;
+        worker.link?.cut();
+        // A dead process says nothing more: what it would still send has nowhere to go.
+        worker.server.close();
+        worker.server = null;
+        later(() => this.#startWorker(worker));
+        return;
+      case "gpu-stuck":
+        return worker.gpus.stick(gpuId, durationNs);
+      case "device-lost":
+        return worker.gpus.lose(gpuId, durationNs);
+      case "slow-link":
+        return worker.network.slowDown(durationNs);
+      case "partition":
+        return worker.network.block(durationNs);
+      case "corrupted-frame":
+        worker.link?.cut();
+        return;
+      case "client-crash":
+        this.clients[target % this.clients.length]?.link?.cut();
+        return;
+      case "controller-restart":
+        return this.#restartController(later);
+    }
+  }
+
+  #restartController(later: (fn: () => void) => void): void {
+    const controller = this.#controller;
+    if (controller === null) return;
+    this.#controller = null;
+    this.scheduler = null;
+    for (const { link } of this.workers) link?.cut();
+    for (const { link } of this.clients) link?.cut();
+    controller.close("the controller is down");
+    later(() => this.#startController());
+  }
+
+  /** When all faults are over, from which on the cluster should work as if nothing had been. */
+  get healedNs(): number {
+    return this.#options.faults.reduce(
+      (latest, { atNs, durationNs }) => Math.max(latest, atNs + durationNs),
+      0,
+    ) + (this.#options.faults.length > 0 ? SECOND : 0);
+  }
+}

@@ -2,8 +2,10 @@
  * Writes a made-up trace in the format of the Azure Functions 2019 trace: few functions get most of the
  * invocations, most get a handful, and the load follows the time of day.
  *
- *     deno run --allow-write bench/trace.ts --functions 1000 --days 1 -o traces
+ *     deno run --allow-write bench/trace.ts --functions 1000 --days 1 --rate 100 -o traces
  *
+ * `--rate` is the invocations a second of all functions on average; without it they are as busy as the
+ * real ones.
  * Point AZURE_TRACE_DIR at the directory. The same seed writes the same bytes.
  */
 import { join } from "node:path";
@@ -13,10 +15,10 @@ import { MINUTES, traceFileName } from "../src/client/azure/trace_file.ts";
 
 /** How unequal functions are: with 1.1, a tenth of them gets most of the invocations. */
 const TAIL = 1.1;
-/** Invocations a day of the least popular functions. */
-const LEAST_PER_DAY = 2;
-/** The most popular function gets no more than so many a minute. */
-const MOST_PER_MINUTE = 2000;
+/** The most popular function has no more than so many times the invocations of the least popular. */
+const MAX_RATIO = 100_000;
+/** Invocations a second of each function on average, unless told otherwise: as in the real trace. */
+const RATE_EACH = 0.008;
 
 /** A number of the Poisson distribution. */
 export function poisson(mean: number, random: Random): number {
@@ -55,15 +57,32 @@ function identifier(random: Random): string {
   return Array.from({ length: 8 }, () => random.uint32().toString(16).padStart(8, "0")).join("");
 }
 
+/** How popular functions are: heavy-tailed, 1 on average. */
+function popularities(functions: number, random: Random): Float64Array {
+  const values = new Float64Array(functions).map(() =>
+    Math.min((1 - random.float()) ** (-1 / TAIL), MAX_RATIO)
+  );
+  const mean = values.reduce((sum, value) => sum + value, 0) / functions;
+  return values.map((value) => value / mean);
+}
+
+export interface TraceShape {
+  readonly functions: number;
+  readonly seed: number;
+  /** Invocations a second of all functions together, on average. */
+  readonly rate?: number;
+}
+
 /** The rows of one day, header first, each with its line's end. */
-export function* traceRows(functions: number, seed: number): Generator<string> {
+export function* traceRows({ functions, seed, rate }: TraceShape): Generator<string> {
   const random = new Random(seed);
+  const popularity = popularities(functions, random.fork());
+  const eachPerMinute = 60 * (rate ?? RATE_EACH * functions) / functions;
   const minutes = Array.from({ length: MINUTES }, (_, i) => i);
   yield `HashOwner,HashApp,HashFunction,Trigger,${minutes.map((i) => i + 1).join(",")}\n`;
   const triggers = ["http", "timer", "queue", "event", "storage", "others"];
   for (let i = 0; i < functions; i++) {
-    const perDay = LEAST_PER_DAY * (1 - random.float()) ** (-1 / TAIL);
-    const perMinute = Math.min(perDay / MINUTES * 10, MOST_PER_MINUTE);
+    const perMinute = popularity[i]! * eachPerMinute;
     const factor = pattern(random);
     const counts = minutes.map((minute) => poisson(perMinute * factor(minute), random));
     const ids = [identifier(random), identifier(random), identifier(random)];
@@ -72,17 +91,12 @@ export function* traceRows(functions: number, seed: number): Generator<string> {
 }
 
 /** Writes a day's file into a directory, which is made if missing; returns its path. */
-export function writeTrace(
-  directory: string,
-  day: number,
-  functions: number,
-  seed: number,
-): string {
+export function writeTrace(directory: string, day: number, shape: TraceShape): string {
   Deno.mkdirSync(directory, { recursive: true });
   const path = join(directory, traceFileName(day));
   using file = Deno.openSync(path, { write: true, create: true, truncate: true });
   const encoder = new TextEncoder();
-  for (const row of traceRows(functions, seed)) {
+  for (const row of traceRows(shape)) {
     const bytes = encoder.encode(row);
     for (let offset = 0; offset < bytes.length;) offset += file.writeSync(bytes.subarray(offset));
   }
@@ -96,11 +110,13 @@ function main(): void {
       functions: { type: "string", default: "1000" },
       days: { type: "string", default: "1" },
       seed: { type: "string", default: "1" },
+      rate: { type: "string" },
       output: { type: "string", short: "o", default: "traces" },
     },
   });
-  const whole = (name: "functions" | "days" | "seed", max: number) => {
-    const value = /^\d+$/.test(values[name]) ? Number(values[name]) : NaN;
+  const whole = (name: "functions" | "days" | "seed" | "rate", max: number) => {
+    const text = values[name] ?? "";
+    const value = /^\d+$/.test(text) ? Number(text) : NaN;
     if (!(value >= 1 && value <= max)) {
       throw new RangeError(`--${name} must be a whole number from 1 to ${max}`);
     }
@@ -111,8 +127,10 @@ function main(): void {
     whole("days", 14),
     whole("seed", 2 ** 32 - 1),
   ];
+  const rate = values.rate === undefined ? {} : { rate: whole("rate", 1e6) };
   for (let day = 1; day <= days; day++) {
-    console.log(writeTrace(values.output, day, functions, seed + day - 1));
+    const shape = { functions, seed: seed + day - 1, ...rate };
+    console.log(writeTrace(values.output, day, shape));
   }
 }
 

@@ -9,7 +9,7 @@ import { MINUTES, readTrace, traceFileName } from "./trace_file.ts";
 function withTrace(functions: number, body: (path: string) => void): void {
   const directory = Deno.makeTempDirSync();
   try {
-    body(writeTrace(directory, 1, functions, 3));
+    body(writeTrace(directory, 1, { functions, seed: 3 }));
   } finally {
     Deno.removeSync(directory, { recursive: true });
   }

@@ -10,7 +10,7 @@ const nowhere: Surroundings = { zoo, azureTraceDir: null };
 function withTrace(body: (surroundings: Surroundings) => void): void {
   const directory = Deno.makeTempDirSync();
   try {
-    writeTrace(directory, 1, 50, 1);
+    writeTrace(directory, 1, { functions: 50, seed: 1 });
     body({ zoo, azureTraceDir: directory });
   } finally {
     Deno.removeSync(directory, { recursive: true });

@@ -2,7 +2,7 @@
 
 /**
  * How far a sample is from a distribution: the Kolmogorov-Smirnov statistic times the square root of
- * the sample's size. Of samples that do come from it, 99 % have less than {@link KS_99}.
+ * the sample's size. Of samples that do come from it, 99.9 % have less than {@link KS_LIMIT}.
  */
 export function ksStatistic(sample: readonly number[], cdf: (x: number) => number): number {
   const sorted = sample.toSorted((a, b) => a - b);
@@ -15,7 +15,7 @@ export function ksStatistic(sample: readonly number[], cdf: (x: number) => numbe
   return largest * Math.sqrt(n);
 }
 
-export const KS_99 = 1.628;
+export const KS_LIMIT = 1.949;
 
 /** The exponential distribution. */
 export function exponentialCdf(mean: number): (x: number) => number {

@@ -1,47 +1,48 @@
 /** `clockwork check-model`: runs one model and shows its sizes and times. */
 import { Command, InvalidArgumentError, Option } from "commander";
 import { isAbsolute } from "node:path";
-import { MS } from "../core/clock.ts";
 import { SystemClock } from "../core/system_clock.ts";
-import type { TensorSpec } from "../worker/backend.ts";
-import { CheckError, checkModel, type CheckReport, type Latency } from "../worker/check_model.ts";
+import { CheckError, checkModel } from "../worker/check_model.ts";
 import { locateModel, ModelFileError } from "../worker/model_files.ts";
-import {
-  DEVICE_CHOICES,
-  type DeviceChoice,
-  NoDeviceError,
-  OnnxBackend,
-} from "../worker/onnx/onnx_backend.ts";
+import { NoDeviceError, OnnxBackend } from "../worker/onnx/onnx_backend.ts";
+import { describe, toJson } from "./check_model_report.ts";
 import { CliError, UsageError } from "./exit.ts";
+import { inputBlob, type InputFile, InputFileError } from "./input_files.ts";
+import { addModelOptions, backendOptions, type ModelOptions } from "./model_options.ts";
 import { parseInteger } from "./parse.ts";
 import { ENVIRONMENT_HELP, modelDir } from "./serve_worker.ts";
 
-type Shapes = Record<string, number[]>;
-
-interface Options {
+interface Options extends ModelOptions {
   readonly pageSize: number;
   readonly iterations: number;
-  readonly input?: string;
-  readonly device: DeviceChoice;
-  readonly shape?: Shapes;
+  readonly maxBatch: number;
+  readonly input?: string[];
+  readonly mean: number[];
+  readonly std: number[];
+  readonly labels?: string;
   readonly json?: true;
+  readonly write?: true;
 }
 
 /** Larger input files are not read. */
 const MAX_INPUT_BYTES = 2 ** 31 - 1;
 
-/** Reads "x=1,3,48,192" and adds it to what earlier options gave. */
-export function parseShape(text: string, earlier: Shapes | undefined): Shapes {
-  const match = /^(.+)=(\d+(?:,\d+)*)$/.exec(text);
-  const dims = (match?.[2] ?? "").split(",").map(Number);
-  if (match === null || !dims.every((dim) => dim >= 1 && dim < 2 ** 31)) {
-    throw new InvalidArgumentError("Expected an input and its sizes, such as x=1,3,224,224.");
+function parseNumbers(text: string): number[] {
+  const numbers = text.split(",").map((part) => part.trim() === "" ? NaN : Number(part));
+  if (numbers.some((value) => !Number.isFinite(value)) || ![1, 3].includes(numbers.length)) {
+    throw new InvalidArgumentError("Expected one number, or three with commas, one a channel.");
   }
-  return { ...earlier, [match[1]!]: dims };
+  return numbers;
+}
+
+function parseDivisors(text: string): number[] {
+  const numbers = parseNumbers(text);
+  if (numbers.includes(0)) throw new InvalidArgumentError("Values are divided by it: not 0.");
+  return numbers;
 }
 
 export function checkModelCommand(): Command {
-  return new Command("check-model")
+  const command = new Command("check-model")
     .description("Runs one model on this machine and shows its sizes and times.")
     .argument("<path>", "an .onnx file, its folder, or NAME/model")
     .addOption(
@@ -52,45 +53,59 @@ export function checkModelCommand(): Command {
       new Option("-i, --iterations <n>", "runs of each batch size")
         .argParser(parseInteger(1, 1_000_000)).default(10),
     )
-    .option("--input <file>", "input of one request, raw little-endian; shows the top 5 outputs")
     .addOption(
-      new Option("--device <device>", "what runs the model; auto takes the first that works")
-        .choices(DEVICE_CHOICES).default("auto"),
+      new Option("-b, --max-batch <n>", "largest batch size to run")
+        .argParser(parseInteger(1, 65536)).default(16),
     )
     .addOption(
       new Option(
-        "--shape <name=sizes>",
-        "sizes of an input with dynamic dimensions, e.g. x=1,3,48,192; kept in model.json (repeatable)",
-      ).argParser(parseShape),
+        "--input <[name=]file>",
+        "one request's input: raw little-endian, .npy, PNG or JPEG; shows the top 5 outputs (repeatable, with names)",
+      ).argParser((text: string, earlier: string[] | undefined) => [...(earlier ?? []), text]),
     )
+    .addOption(
+      new Option("--mean <r,g,b>", "taken from an image's values, which are 0 to 1")
+        .argParser(parseNumbers).default([0], "0"),
+    )
+    .addOption(
+      new Option("--std <r,g,b>", "what they are divided by then")
+        .argParser(parseDivisors).default([1], "1"),
+    )
+    .option("--labels <file>", "names of the outputs, a line each")
     .option("--json", "print the report as JSON")
-    .addHelpText("after", ENVIRONMENT_HELP)
-    .action(run);
+    .option("--write", "measure anew and keep the profile, and --shape, in model.json");
+  return addModelOptions(command).addHelpText("after", ENVIRONMENT_HELP).action(run);
 }
 
 async function run(path: string, options: Options): Promise<void> {
-  const input = options.input === undefined ? null : readInput(options.input);
+  const files = options.input?.map(readInput) ?? [];
+  const labels = options.labels === undefined ? null : readLabels(options.labels);
   const located = locate(path);
   const clock = new SystemClock();
   let backend: OnnxBackend | undefined;
   try {
     backend = await OnnxBackend.open(clock, {
-      device: options.device,
+      ...backendOptions(options),
       modelDir: modelDir(),
-      ...(options.shape === undefined ? {} : { shapes: options.shape }),
-      onLost: (message) => console.error(`GPU lost: ${message}`),
+      pageBytes: options.pageSize,
+      maxBatchSize: options.maxBatch,
+      strictShapes: true,
+      profiles: options.write ? "renew" : "read",
+      onProgress: (line) => console.error(line),
     });
     const report = await checkModel(clock, backend, located, {
       pageBytes: options.pageSize,
       iterations: options.iterations,
-      input,
+      maxBatchSize: options.maxBatch,
+      input: files.length === 0 ? null : (model) => inputBlob(model, files, options),
     });
     const text = options.json
-      ? JSON.stringify(toJson(backend, report), null, 2)
-      : describe(backend, report, Deno.stdout.isTerminal() && !Deno.noColor).join("\n");
+      ? JSON.stringify(toJson(backend, report, labels), null, 2)
+      : describe(backend, report, labels, Deno.stdout.isTerminal() && !Deno.noColor).join("\n");
     console.log(text);
   } catch (error) {
-    const told = error instanceof CheckError || error instanceof NoDeviceError;
+    const told = error instanceof CheckError || error instanceof NoDeviceError ||
+      error instanceof InputFileError;
     throw told ? new CliError(error.message) : error;
   } finally {
     backend?.close();
@@ -114,7 +129,22 @@ function locate(path: string): string {
   throw new CliError(messages.join("\n"));
 }
 
-function readInput(path: string): Uint8Array {
+/** A file that exists is one even if its name has an equals sign. */
+function readInput(text: string): InputFile {
+  const split = /^([^=]+)=(.+)$/.exec(text);
+  if (split === null || exists(text)) return { input: null, path: text, bytes: readBytes(text) };
+  return { input: split[1]!, path: split[2]!, bytes: readBytes(split[2]!) };
+}
+
+function exists(path: string): boolean {
+  try {
+    return Deno.statSync(path).isFile;
+  } catch {
+    return false;
+  }
+}
+
+function readBytes(path: string): Uint8Array {
   try {
     const { size } = Deno.statSync(path);
     if (size > MAX_INPUT_BYTES) throw new Error(`it has ${size} bytes, more than any input`);
@@ -124,68 +154,10 @@ function readInput(path: string): Uint8Array {
   }
 }
 
-function describeTensors(specs: readonly TensorSpec[]): string {
-  return specs.map(({ name, dtype, shape, batched }) =>
-    `${name} ${dtype}[${[...(batched ? ["batch"] : []), ...shape].join(",")}]`
-  ).join(", ");
-}
-
-function describeLatency({ medianNs, maxNs }: Latency): string {
-  return `${(medianNs / MS).toFixed(3)} ms (max ${(maxNs / MS).toFixed(3)})`;
-}
-
-/** The report for people, a line each. */
-export function describe(backend: OnnxBackend, report: CheckReport, colour: boolean): string[] {
-  const { model } = report;
-  const bold = (text: string) => colour ? `\x1b[1m${text}\x1b[22m` : text;
-  const lines = [
-    bold(model.source),
-    `  Device: ${backend.device.name}`,
-    ...backend.passedOver.map((reason) => `    passed over ${reason}`),
-    `  Input size: ${model.inputBytes} bytes: ${describeTensors(model.inputs)}`,
-    `  Output size: ${model.outputBytes} bytes: ${describeTensors(model.outputs)}`,
-    "  Workspace: n/a (managed by ONNX Runtime)",
-    "  Weights size paged (non-paged) [pages]: " +
-    `${report.pagedBytes} (${model.weightsBytes}) [${report.pages}]`,
-    `  Weights hoisted: ${backend.isHoisted(model) ? "yes, same bits as without" : "no"}`,
-    ...model.notes.map((note) => `    ${note}`),
-    `  Weights transfer latency: ${describeLatency(report.loadWeights)}`,
-    bold("  Execution latency:"),
-    ...model.batchSizes.map((size, i) => `    b${size}: ${describeLatency(report.exec[i]!)}`),
-  ];
-  if (report.top !== null) {
-    lines.push(bold(`  Top outputs of ${model.outputs[0]?.name}:`));
-    if (report.top.length === 0) lines.push("    n/a (not floats)");
-    for (const { index, value } of report.top) lines.push(`    ${index}: ${value}`);
+function readLabels(path: string): string[] {
+  try {
+    return Deno.readTextFileSync(path).split(/\r?\n/);
+  } catch (error) {
+    throw new UsageError(`cannot read the labels ${path}: ${(error as Error).message}`);
   }
-  return lines;
-}
-
-function toJson(backend: OnnxBackend, report: CheckReport): unknown {
-  const { model } = report;
-  return {
-    source: model.source,
-    device: backend.device,
-    passed_over: backend.passedOver,
-    inputs: model.inputs,
-    outputs: model.outputs,
-    input_bytes: model.inputBytes,
-    output_bytes: model.outputBytes,
-    workspace_bytes: null,
-    weights: {
-      bytes: model.weightsBytes,
-      paged_bytes: report.pagedBytes,
-      pages: report.pages,
-      hoisted: backend.isHoisted(model),
-    },
-    notes: model.notes,
-    load_weights_ns: { median: report.loadWeights.medianNs, max: report.loadWeights.maxNs },
-    exec_ns: Object.fromEntries(
-      model.batchSizes.map((size, i) => [
-        size,
-        { median: report.exec[i]!.medianNs, max: report.exec[i]!.maxNs },
-      ]),
-    ),
-    top: report.top,
-  };
 }

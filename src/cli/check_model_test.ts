@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { generateModels } from "../../testdata/generate.ts";
 import { writeModel } from "../worker/onnx/testing.ts";
 import { OCR_SHAPES, ocrFiles } from "../worker/onnx/testing_ocr.ts";
-import { parseShape } from "./check_model.ts";
+import { parseShape } from "./model_options.ts";
 
 const ROOT = new URL("../..", import.meta.url).pathname;
 
@@ -55,7 +55,9 @@ Deno.test("check-model shows sizes, pages, times and the top outputs", () =>
         /Workspace: n\/a/,
         /paged \(non-paged\) \[pages\]: 131072 \(68384\) \[2\]/,
         /Weights transfer latency: \d+\.\d{3} ms/,
-        /b16: \d+\.\d{3} ms \(max/,
+        /batch {2}median ms +p99 ms +max ms +requests\/s/,
+        /b16 +\d+\.\d{3} +\d+\.\d{3} +\d+\.\d{3} +\d+\.\d$/m,
+        /Results against the CPU's: it is the CPU/,
         /Top outputs of y:\n {4}\d: 0\.\d+/,
       ]
     ) assert.match(stdout, expected);
@@ -70,7 +72,16 @@ Deno.test("the PaddleOCR models pass check-model, and keep the sizes given", () 
       const json = { batch_sizes: [1] };
       writeModel(directory, name, Deno.readFileSync(files[name]), json);
       const { code, stdout, stderr } = await checkModel(
-        ...["--device", "wasm", "-i", "1", "--json", "--shape", `x=${OCR_SHAPES[name].join()}`],
+        ...[
+          "--device",
+          "wasm",
+          "-i",
+          "1",
+          "--json",
+          "--write",
+          "--shape",
+          `x=${OCR_SHAPES[name].join()}`,
+        ],
         join(directory, name),
       );
       assert.equal(code, 0, stderr);
@@ -93,7 +104,11 @@ Deno.test("check-model refuses what is wrong, with a message and an exit code", 
       [["/nowhere/model"], 1, /no model at \/nowhere\/model/],
       [["nowhere"], 1, /no model at nowhere \(looked up in/],
       [[join(directory, "text"), "--device", "wasm"], 1, /not an ONNX file/],
-      [[mlp, "--device", "wasm", "-i", "1", "--input", short], 1, /3 bytes; the model takes 256/],
+      [
+        [mlp, "--device", "wasm", "-i", "1", "--input", short],
+        1,
+        /short\.raw: it has 3 bytes; input "x" float32\[64\] takes 256/,
+      ],
       [[mlp, "--input", join(directory, "none")], 2, /cannot read the input/],
       [[mlp, "--device", "tpu"], 2, /Allowed choices are auto, dawn, deno, wasm/],
       [[mlp, "-i", "0"], 2, /whole number/],

@@ -72,6 +72,8 @@ export interface BackendModel {
   /** Sum of `outputs[i].bytes`, likewise. */
   readonly outputBytes: number;
   readonly weightsBytes: number;
+  /** Device memory that one copy takes, where the backend knows better than `weightsBytes` does. */
+  readonly pagedBytes?: number;
   /** Supported batch sizes, ascending, beginning with 1. */
   readonly batchSizes: readonly number[];
   /** One profile a GPU of the backend, in the order of {@link Backend.gpus}. */
@@ -94,6 +96,14 @@ export interface InferOutcome {
   readonly copyOutput: Span;
   /** One output blob a request, in the order of the inputs; empty blobs when no output is made. */
   readonly outputs: readonly Uint8Array[];
+}
+
+/** What becomes of GPUs while a backend runs. */
+export interface GpuEvents {
+  /** The GPU is gone with all weights on it; calls fail until it is back. */
+  onLost(gpuId: number, reason: string): void;
+  /** The GPU is back, knows all models, and has no weights. */
+  onRestored(gpuId: number): void;
 }
 
 /** Called once with what came of an action. */
@@ -134,6 +144,8 @@ export interface Backend {
     inputs: readonly Uint8Array[] | null,
     done: Done<InferOutcome>,
   ): void;
+  /** Tells what becomes of GPUs from now on, if anything ever does. */
+  watch?(events: GpuEvents): void;
   /** Frees devices and threads. Outstanding calls end with a failure. */
   close(): void;
 }

@@ -25,13 +25,17 @@ export interface CheckOptions {
   readonly pageBytes: number;
   /** How often each batch size is run, and the weights are loaded. */
   readonly iterations: number;
-  /** One request's input blob; null for none. */
-  readonly input: Uint8Array | null;
+  /** Larger batch sizes are not run. */
+  readonly maxBatchSize: number;
+  /** Makes one request's input blob; null for none. May throw. */
+  readonly input: ((model: BackendModel) => Uint8Array) | null;
 }
 
 /** Times of repeated runs, in nanoseconds. */
 export interface Latency {
   readonly medianNs: number;
+  /** 99 of 100 runs took no longer. */
+  readonly p99Ns: number;
   readonly maxNs: number;
 }
 
@@ -61,12 +65,13 @@ function call<T extends object>(start: (done: Done<T>) => void): Promise<T> {
   });
 }
 
-/** The middle and the largest of some times; there must be one at least. */
+/** What some times come to; there must be one at least. */
 export function summarize(timesNs: readonly number[]): Latency {
   const sorted = timesNs.toSorted((a, b) => a - b);
   const middle = sorted.length / 2;
   const medianNs = (sorted[Math.ceil(middle) - 1]! + sorted[Math.floor(middle)]!) / 2;
-  return { medianNs, maxNs: sorted.at(-1)! };
+  const p99Ns = sorted[Math.ceil(0.99 * sorted.length) - 1]!;
+  return { medianNs, p99Ns, maxNs: sorted.at(-1)! };
 }
 
 /** The largest `count` values of a model's first output, which must be of floats; else none. */
@@ -102,8 +107,9 @@ export async function checkModel(
   path: string,
   options: CheckOptions,
 ): Promise<CheckReport> {
-  const limits = { maxBatchSize: 16, maxExecNs: Number.MAX_SAFE_INTEGER };
+  const limits = { maxBatchSize: options.maxBatchSize, maxExecNs: Number.MAX_SAFE_INTEGER };
   const model = await call<BackendModel>((done) => backend.loadModel(path, limits, done));
+  const input = options.input === null ? null : options.input(model);
   const infer = (batchSize: number, inputs: readonly Uint8Array[] | null) =>
     call<InferOutcome>((done) => backend.infer(GPU, model, COPY, batchSize, inputs, done));
   const load = () => call<Span>((done) => backend.loadWeights(GPU, model, COPY, done));
@@ -127,12 +133,12 @@ export async function checkModel(
     exec.push(summarize(timesNs));
   }
   let top: RankedOutput[] | null = null;
-  if (options.input !== null) {
-    const { outputs } = await infer(1, [options.input]);
+  if (input !== null) {
+    const { outputs } = await infer(1, [input]);
     top = topOutputs(model, outputs[0]!, 5);
   }
   await evict();
-  const pages = Math.ceil(model.weightsBytes / options.pageBytes);
+  const pages = Math.ceil((model.pagedBytes ?? model.weightsBytes) / options.pageBytes);
   return {
     model,
     pages,

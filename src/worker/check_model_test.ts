@@ -69,7 +69,8 @@ Deno.test("every batch size is warmed up and run, and the weights leave the devi
   const report = await checkModel(backend.clock, backend, "good", {
     pageBytes: 1000,
     iterations: 2,
-    input: new Uint8Array(4),
+    maxBatchSize: 16,
+    input: () => new Uint8Array(4),
   });
   assert.deepEqual(backend.calls, [
     "load good",
@@ -82,24 +83,29 @@ Deno.test("every batch size is warmed up and run, and the weights leave the devi
     "evict",
   ]);
   assert.deepEqual([report.pages, report.pagedBytes], [3, 3000]);
-  assert.deepEqual(report.loadWeights, { medianNs: 70, maxNs: 70 });
-  assert.deepEqual(report.exec, [{ medianNs: 105, maxNs: 105 }, { medianNs: 205, maxNs: 205 }]);
+  assert.deepEqual(report.loadWeights, { medianNs: 70, p99Ns: 70, maxNs: 70 });
+  assert.deepEqual(report.exec, [
+    { medianNs: 105, p99Ns: 105, maxNs: 105 },
+    { medianNs: 205, p99Ns: 205, maxNs: 205 },
+  ]);
   assert.deepEqual(report.top!.map(({ index }) => index), [2, 3, 5, 0, 4]);
 });
 
 Deno.test("a failed step ends the check with its message", async () => {
   const backend = new FakeBackend();
-  const options = { pageBytes: 1000, iterations: 1, input: null };
+  const options = { pageBytes: 1000, iterations: 1, maxBatchSize: 16, input: null };
   await assert.rejects(
     checkModel(backend.clock, backend, "bad", options),
     (error) => error instanceof CheckError && error.status === 41 && /no such/.test(error.message),
   );
 });
 
-Deno.test("median and maximum of odd and even counts", () => {
-  assert.deepEqual(summarize([5]), { medianNs: 5, maxNs: 5 });
-  assert.deepEqual(summarize([9, 1, 5]), { medianNs: 5, maxNs: 9 });
-  assert.deepEqual(summarize([8, 2, 4, 100]), { medianNs: 6, maxNs: 100 });
+Deno.test("median, 99th percentile and maximum of odd and even counts", () => {
+  assert.deepEqual(summarize([5]), { medianNs: 5, p99Ns: 5, maxNs: 5 });
+  assert.deepEqual(summarize([9, 1, 5]), { medianNs: 5, p99Ns: 9, maxNs: 9 });
+  assert.deepEqual(summarize([8, 2, 4, 100]), { medianNs: 6, p99Ns: 100, maxNs: 100 });
+  const hundred = Array.from({ length: 100 }, (_, i) => 100 - i);
+  assert.deepEqual(summarize(hundred), { medianNs: 50.5, p99Ns: 99, maxNs: 100 });
 });
 
 Deno.test("top outputs are read from half floats too, and not from integers", () => {

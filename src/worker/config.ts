@@ -4,7 +4,7 @@ import { z } from "zod";
 
 /** Keys are written as in the file. Sizes are bytes. */
 const schema = z.strictObject({
-  weights_cache_size: size(1),
+  weights_cache_size: z.union([size(1), z.literal("auto")]),
   weights_cache_page_size: size(1),
   io_pool_size: size(1),
   workspace_pool_size: size(0),
@@ -12,17 +12,24 @@ const schema = z.strictObject({
   allow_zero_size_inputs: z.boolean(),
   max_queued_actions: count(1_000_000),
   max_models: count(1_000_000),
+  max_model_size: size(1),
+  max_batch_size: count(65536),
+  host_weights_size: size(1),
+  load_timeout_s: seconds(),
+  action_timeout_s: seconds(),
   enable_task_telemetry: z.boolean(),
   enable_action_telemetry: z.boolean(),
   telemetry_log_dir: z.string().min(1),
 });
 
-export type WorkerConfig = Readonly<z.infer<typeof schema>>;
+export type WorkerConfig =
+  & Readonly<Omit<z.infer<typeof schema>, "weights_cache_size">>
+  & { readonly weights_cache_size: number };
 
 /** A configuration as read from a file. */
 export interface WorkerConfigFile {
   readonly config: WorkerConfig;
-  /** The keys that the file has; all others have their defaults. */
+  /** The keys to which the file gives values; all others, and those that are "auto", have defaults. */
   readonly given: ReadonlySet<keyof WorkerConfig>;
 }
 
@@ -35,6 +42,11 @@ export const DEFAULT_WORKER_CONFIG: WorkerConfig = {
   allow_zero_size_inputs: true,
   max_queued_actions: 10_000,
   max_models: 50_000,
+  max_model_size: 4_294_967_296,
+  max_batch_size: 16,
+  host_weights_size: 17_179_869_184,
+  load_timeout_s: 300,
+  action_timeout_s: 30,
   enable_task_telemetry: false,
   enable_action_telemetry: false,
   telemetry_log_dir: "./",
@@ -56,9 +68,13 @@ function count(max: number) {
   return z.int().min(1).max(max);
 }
 
+function seconds() {
+  return z.number().min(0.1).max(86_400);
+}
+
 /** What each key must hold, in words. */
 const expectations: Readonly<Record<keyof WorkerConfig, string>> = {
-  weights_cache_size: "a whole number of bytes, at least 1",
+  weights_cache_size: 'a whole number of bytes, at least 1, or "auto"',
   weights_cache_page_size: "a whole number of bytes, at least 1",
   io_pool_size: "a whole number of bytes, at least 1",
   workspace_pool_size: "a whole number of bytes",
@@ -66,6 +82,11 @@ const expectations: Readonly<Record<keyof WorkerConfig, string>> = {
   allow_zero_size_inputs: "true or false",
   max_queued_actions: "a whole number from 1 to 1000000",
   max_models: "a whole number from 1 to 1000000",
+  max_model_size: "a whole number of bytes, at least 1",
+  max_batch_size: "a whole number from 1 to 65536",
+  host_weights_size: "a whole number of bytes, at least 1",
+  load_timeout_s: "seconds, from 0.1 to 86400",
+  action_timeout_s: "seconds, from 0.1 to 86400",
   enable_task_telemetry: "true or false",
   enable_action_telemetry: "true or false",
   telemetry_log_dir: "the path of a directory",
@@ -93,7 +114,13 @@ export function parseWorkerConfig(text: string, path: string): WorkerConfigFile 
       `${path}: ${parsed.error.issues.map((i) => explain(i, values)).join("; ")}`,
     );
   }
-  const config = parsed.data;
+  const given = new Set(Object.keys(values) as (keyof WorkerConfig)[]);
+  let { weights_cache_size } = parsed.data;
+  if (weights_cache_size === "auto") {
+    weights_cache_size = DEFAULT_WORKER_CONFIG.weights_cache_size;
+    given.delete("weights_cache_size");
+  }
+  const config = { ...parsed.data, weights_cache_size };
   const pages = Math.floor(config.weights_cache_size / config.weights_cache_page_size);
   if (pages < 1 || pages > MAX_PAGES) {
     throw new ConfigError(
@@ -101,7 +128,7 @@ export function parseWorkerConfig(text: string, path: string): WorkerConfigFile 
         `weights_cache_page_size = ${config.weights_cache_page_size}; expected 1 to ${MAX_PAGES}`,
     );
   }
-  return { config, given: new Set(Object.keys(values) as (keyof WorkerConfig)[]) };
+  return { config, given };
 }
 
 function explain(issue: z.core.$ZodIssue, values: Readonly<Record<string, unknown>>): string {

@@ -30,6 +30,8 @@ export class Gpu {
   /** Serves LoadWeights, EvictWeights and ClearCache. */
   readonly transfers: SerialExecutor;
   readonly #residents = new Map<number, Resident>();
+  /** Why nothing can run on it; null while it works. */
+  lost: string | null = null;
 
   constructor(clock: Clock, id: number, backend: Backend, config: WorkerConfig) {
     this.id = id;
@@ -65,6 +67,12 @@ export class Gpu {
     const resident: Resident = { model, state: "loading", executing: false };
     this.#residents.set(model.id, resident);
     return resident;
+  }
+
+  /** The device is gone, and all weights with it: what is on its way ends with a failure of its own. */
+  lose(reason: string): void {
+    this.lost = `the GPU is lost: ${reason}; it is tried again until it is back`;
+    for (const resident of [...this.#residents.values()]) this.remove(resident);
   }
 
   /** Gives back the pages of weights that are gone, or were never loaded. */

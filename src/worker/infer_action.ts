@@ -36,6 +36,11 @@ export class InferAction extends Action<"Infer"> {
 
   start(_nowNs: number, engine: Engine): void {
     const modelId = this.#model.id;
+    if (this.#gpu.lost !== null) {
+      this.fail(ActionStatus.runtimeError, this.#gpu.lost);
+      engine.release(this);
+      return;
+    }
     const resident = this.#gpu.resident(modelId);
     if (resident?.state !== "loaded") {
       const why = resident === undefined ? "are not on" : `are still ${resident.state} on`;

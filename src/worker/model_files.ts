@@ -41,6 +41,7 @@ const dataTypes = Object.keys(ELEMENT_BYTES) as [DataType, ...DataType[]];
 const dimension = z.int().min(1).max(MAX_TENSOR_BYTES);
 const nanoseconds = z.number().min(0).max(Number.MAX_SAFE_INTEGER);
 const bytes = z.int().min(0);
+const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
 
 const tensorSchema = z.strictObject({
   name: z.string().min(1),
@@ -57,7 +58,14 @@ const profileSchema = z.strictObject({
     z.string().regex(/^[1-9][0-9]{0,5}$/, "a batch size is a whole number of at least 1"),
     nanoseconds,
   ),
-  onnx_sha256: z.string().regex(/^[0-9a-f]{64}$/).optional(),
+  onnx_sha256: sha256.optional(),
+  data_sha256: sha256.optional(),
+  runtime: z.string().optional(),
+  verified: z.strictObject({
+    output: z.string(),
+    difference: z.number().min(0),
+    tolerance: z.number().min(0),
+  }).optional(),
 });
 
 const modelJsonSchema = z.strictObject({

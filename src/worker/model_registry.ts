@@ -106,7 +106,7 @@ export function modelFacts(model: BackendModel, pageBytes: number): ModelFacts {
     input_size: model.inputBytes,
     output_size: model.outputBytes,
     weights_size: model.weightsBytes,
-    num_weights_pages: pagesOf(model.weightsBytes, pageBytes),
+    num_weights_pages: pagesOf(model.pagedBytes ?? model.weightsBytes, pageBytes),
     weights_load_time_ns: Math.max(...model.profiles.map((profile) => profile.loadWeightsNs)),
     supported_batch_sizes: [...model.batchSizes],
     exec_times_ns: model.batchSizes.map((_, i) =>

@@ -24,6 +24,11 @@ export class LoadWeightsAction extends Action<"LoadWeights"> {
   start(_nowNs: number, engine: Engine): void {
     const gpu = this.#gpu;
     const model = this.#model;
+    if (gpu.lost !== null) {
+      this.fail(ActionStatus.runtimeError, gpu.lost);
+      engine.release(this);
+      return;
+    }
     if (gpu.resident(model.id) !== undefined) {
       this.fail(
         ActionStatus.weightsAlreadyLoaded,
@@ -47,6 +52,9 @@ export class LoadWeightsAction extends Action<"LoadWeights"> {
       if (this.ended) return;
       if (isFailure(result)) {
         gpu.remove(resident);
+        if (result.status === ActionStatus.loadWeightsInsufficientCache) {
+          gpu.cache.refused(model.pages);
+        }
         this.fail(result.status, result.message);
       } else {
         resident.state = "loaded";
@@ -82,7 +90,10 @@ export class EvictWeightsAction extends Action<"EvictWeights"> {
     const gpu = this.#gpu;
     const resident = gpu.resident(this.#modelId);
     const what = `the weights of model ${this.#modelId}`;
-    if (resident?.state !== "loaded") {
+    if (gpu.lost !== null) {
+      this.fail(ActionStatus.runtimeError, gpu.lost);
+      engine.release(this);
+    } else if (resident?.state !== "loaded") {
       this.fail(ActionStatus.evictNotInCache, `${what} are not on GPU ${gpu.id}`);
       engine.release(this);
     } else if (resident.executing) {

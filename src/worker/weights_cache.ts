@@ -7,13 +7,17 @@
  */
 export class WeightsCache {
   readonly pageBytes: number;
-  readonly totalPages: number;
+  #totalPages: number;
   #usedPages = 0;
 
   /** @param bytes device memory for weights; what does not fill a page is not used. */
   constructor(bytes: number, pageBytes: number) {
     this.pageBytes = pageBytes;
-    this.totalPages = Math.floor(bytes / pageBytes);
+    this.#totalPages = Math.floor(bytes / pageBytes);
+  }
+
+  get totalPages(): number {
+    return this.#totalPages;
   }
 
   get usedPages(): number {
@@ -21,12 +25,12 @@ export class WeightsCache {
   }
 
   get freePages(): number {
-    return this.totalPages - this.#usedPages;
+    return this.#totalPages - this.#usedPages;
   }
 
   /** Bytes in whole pages. */
   get bytes(): number {
-    return this.totalPages * this.pageBytes;
+    return this.#totalPages * this.pageBytes;
   }
 
   /** Takes `pages`, or none and returns false when fewer are free. */
@@ -34,6 +38,14 @@ export class WeightsCache {
     if (pages > this.freePages) return false;
     this.#usedPages += pages;
     return true;
+  }
+
+  /**
+   * The device turned out to have no room for `pages` more: from now on no more are promised than can be
+   * had. Other programs may take device memory too, of which nobody is told.
+   */
+  refused(pages: number): void {
+    this.#totalPages = Math.min(this.#totalPages, this.#usedPages + Math.max(pages - 1, 0));
   }
 
   /** Gives back pages that {@link reserve} took. */

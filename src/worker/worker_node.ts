@@ -49,6 +49,17 @@ export class WorkerNode {
     this.#pageBytes = config.weights_cache_page_size;
     this.registry = new ModelRegistry(config.max_models);
     this.gpus = backend.gpus.map((_, id) => new Gpu(clock, id, backend, config));
+    backend.watch?.({
+      onLost: (gpuId, reason) => {
+        this.gpus[gpuId]?.lose(reason);
+        onNote?.(`GPU ${gpuId} is lost: ${reason}`);
+      },
+      onRestored: (gpuId) => {
+        const gpu = this.gpus[gpuId];
+        if (gpu !== undefined) gpu.lost = null;
+        onNote?.(`GPU ${gpuId} is back; its weights have to be loaded again`);
+      },
+    });
     this.#memory = new HostMemory(config.host_io_pool_size);
     this.#batchLimits = {
       allowZeroSizeInputs: config.allow_zero_size_inputs,

@@ -1,7 +1,6 @@
 /** Data types of tensors: ONNX's numbers, ONNX Runtime's names and JavaScript's arrays. */
 import { Random } from "../../core/random.ts";
 import type { DataType } from "../backend.ts";
-import type { Tensor } from "./proto.ts";
 
 /** `TensorProto.DataType` of the types that a request may carry. */
 const ONNX_TYPES: Readonly<Record<DataType, number>> = {
@@ -79,17 +78,12 @@ export function viewAs(dtype: DataType, buffer: ArrayBuffer): TensorData {
   return new ARRAYS[dtype](buffer);
 }
 
-/** Bytes of an ONNX tensor whose elements are float32 or float16; undefined if it has none here. */
-export function floatBytes(tensor: Tensor): Uint8Array | undefined {
-  if (tensor.dataLocation === 1) return undefined;
-  if (tensor.rawData !== undefined && tensor.rawData.length > 0) return tensor.rawData;
-  if (tensor.dataType === ONNX_TYPES.float32 && tensor.floatData?.length) {
-    return new Uint8Array(new Float32Array(tensor.floatData).buffer);
-  }
-  if (tensor.dataType === ONNX_TYPES.float16 && tensor.int32Data?.length) {
-    return new Uint8Array(new Uint16Array(tensor.int32Data).buffer);
-  }
-  return undefined;
+/** Bytes of one element of each ONNX type, in the order of their numbers; 4-bit types follow from 21 on. */
+const ELEMENT_SIZES = [0, 4, 1, 1, 2, 2, 4, 8, 0, 1, 2, 8, 4, 8, 8, 16, 2, 1, 1, 1, 1, 0.5, 0.5];
+
+/** Bytes of one element of a type that ONNX numbers so; 0 where it has no fixed size. */
+export function elementBytes(onnx: number): number {
+  return ELEMENT_SIZES[onnx] ?? 0;
 }
 
 /**

@@ -1,20 +1,31 @@
 /** Opens the device of this thread, and proves that it computes before anybody relies on it. */
 import { cpus, tmpdir } from "node:os";
-import { encodeModel } from "./proto.ts";
+import { BufferWatch } from "./buffer_watch.ts";
 import { createSession, loadOrt, type Ort, type OrtSession } from "./ort.ts";
-import type { DeviceInfo, DeviceKind } from "./protocol.ts";
+import { PagePool } from "./page_pool.ts";
+import { encodeModel } from "./proto.ts";
+import type { DeviceInfo, OpenRequest } from "./protocol.ts";
+
+/** What a thread has of a GPU. */
+export interface Gpu {
+  readonly device: GPUDevice;
+  readonly watch: BufferWatch;
+  /** Memory for weights. */
+  readonly pool: PagePool;
+  readonly pageBytes: number;
+}
 
 export interface Device {
   readonly info: DeviceInfo;
   readonly ort: Ort;
   /** Null when models run on the CPU. */
-  readonly gpu: GPUDevice | null;
+  readonly gpu: Gpu | null;
   /** What ONNX Runtime calls it. */
   readonly executionProvider: "webgpu" | "wasm";
 }
 
 /** Just enough of `navigator.gpu` for ONNX Runtime. */
-interface Gpu {
+interface WebGpu {
   requestAdapter(options?: GPURequestAdapterOptions): Promise<GPUAdapter | null>;
 }
 
@@ -22,14 +33,14 @@ interface Gpu {
 const SOFTWARE = /swiftshader|llvmpipe|lavapipe|softpipe|basic render|\bwarp\b/i;
 
 /** Dawn as a Node-API addon: engine and globals. Throws when there is no addon for this machine. */
-async function loadDawn(): Promise<Gpu> {
+async function loadDawn(adapter: string | null): Promise<WebGpu> {
   const dawn = await import("webgpu") as unknown as {
-    create(options: string[]): Gpu;
+    create(options: string[]): WebGpu;
     globals: { GPUQueue: { prototype: GPUQueue } } & Record<string, unknown>;
   };
   Object.assign(globalThis, dawn.globals);
   copySharedUploads(dawn.globals.GPUQueue.prototype);
-  return dawn.create([]);
+  return dawn.create(adapter === null ? [] : [`adapter=${adapter}`]);
 }
 
 /**
@@ -61,6 +72,20 @@ function copySharedUploads(queue: GPUQueue): void {
   } as typeof queue.writeBuffer;
 }
 
+/**
+ * Names of the adapters that Dawn finds, which it tells only when it is asked for one that there is not.
+ * Several of the same model have the same name, by which Dawn gives the first of them.
+ */
+export async function listAdapters(): Promise<string[]> {
+  hushWindowSystem();
+  try {
+    await (await loadDawn("no adapter has this name")).requestAdapter();
+  } catch (error) {
+    return [...(error as Error).message.matchAll(/name: '([^']*)'/g)].map((match) => match[1]!);
+  }
+  return [];
+}
+
 /** Dawn names the GPU in `device` and its driver in `description`; Deno has only numbers in the first. */
 function describeAdapter(adapter: GPUAdapter): string {
   const { device, description, architecture, vendor } = adapter.info;
@@ -77,9 +102,19 @@ function hushWindowSystem(): void {
   Deno.env.set("XDG_RUNTIME_DIR", tmpdir());
 }
 
-async function openAdapter(kind: "dawn" | "deno"): Promise<{ name: string; software: boolean }> {
+interface OpenedAdapter {
+  readonly name: string;
+  readonly software: boolean;
+  /** Resolves when the device has been made. */
+  readonly watch: Promise<BufferWatch>;
+}
+
+async function openAdapter(
+  kind: "dawn" | "deno",
+  adapterName: string | null,
+): Promise<OpenedAdapter> {
   hushWindowSystem();
-  const gpu: Gpu | undefined = kind === "dawn" ? await loadDawn() : navigator.gpu;
+  const gpu: WebGpu | undefined = kind === "dawn" ? await loadDawn(adapterName) : navigator.gpu;
   if (gpu === undefined) throw new Error("this Deno has no WebGPU");
   const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
   if (!adapter) throw new Error("no adapter: no driver that it can use was found");
@@ -87,6 +122,13 @@ async function openAdapter(kind: "dawn" | "deno"): Promise<{ name: string; softw
   const { description, device, architecture } = adapter.info;
   const software = adapter.info.isFallbackAdapter ||
     SOFTWARE.test(`${description} ${device} ${architecture}`);
+  const watch = Promise.withResolvers<BufferWatch>();
+  const { requestDevice } = adapter;
+  adapter.requestDevice = async (descriptor) => {
+    const device = await requestDevice.call(adapter, descriptor);
+    watch.resolve(new BufferWatch(device));
+    return device;
+  };
   // ONNX Runtime asks navigator.gpu for an adapter. An adapter gives one device only, so that the same
   // one can be handed out once; a lost device needs a new thread anyway.
   Object.defineProperty(navigator, "gpu", {
@@ -94,7 +136,7 @@ async function openAdapter(kind: "dawn" | "deno"): Promise<{ name: string; softw
     value: { gpu, requestAdapter: () => Promise.resolve(adapter) },
     configurable: true,
   });
-  return { name, software };
+  return { name, software, watch: watch.promise };
 }
 
 /** y = x + x for four numbers. */
@@ -134,12 +176,20 @@ function processorName(): string {
   }
 }
 
+const GIB = 2 ** 30;
+
+/** WebGPU does not tell how much memory a device has, only how large one buffer may be. */
+function weightsCacheBytes(software: boolean, maxBufferBytes: number): number {
+  return software ? GIB : Math.min(Math.max(maxBufferBytes, GIB), 4 * GIB);
+}
+
 /**
- * Opens a device of one kind. A thread can open one, once.
+ * Opens a device. A thread can open one, once.
  *
  * @throws when there is none, or it does not compute correctly.
  */
-export async function openDevice(kind: DeviceKind): Promise<Device> {
+export async function openDevice(request: OpenRequest): Promise<Device> {
+  const { target: { kind, adapter }, pageBytes } = request;
   if (kind === "wasm") {
     const ort = await loadOrt();
     await probe(ort, "wasm");
@@ -150,27 +200,38 @@ export async function openDevice(kind: DeviceKind): Promise<Device> {
         name: `${name} (wasm, 1 thread)`,
         profileKey: `wasm/${name}`,
         software: false,
-        maxBufferBytes: 0,
+        weightsCacheBytes: request.weightsCacheBytes ?? GIB,
+        runtime: `onnxruntime-web ${ort.env.versions.web}`,
       },
       ort,
       gpu: null,
       executionProvider: "wasm",
     };
   }
-  const { name, software } = await openAdapter(kind);
+  const { name, software, watch } = await openAdapter(kind, adapter);
   const ort = await loadOrt();
   await probe(ort, "webgpu");
-  const gpu = await ort.env.webgpu.device;
+  const device = await ort.env.webgpu.device;
+  const cacheBytes = request.weightsCacheBytes ??
+    weightsCacheBytes(software, device.limits.maxBufferSize);
+  // A buffer is one page at least, which a device may not allow where a user does.
+  const bufferBytes = Math.min(pageBytes, device.limits.maxBufferSize);
   return {
     info: {
       kind,
       name: `${name} (${kind === "dawn" ? "Dawn" : "Deno WebGPU"}${software ? ", software" : ""})`,
       profileKey: `${kind}/${name}`,
       software,
-      maxBufferBytes: gpu.limits.maxBufferSize,
+      weightsCacheBytes: cacheBytes,
+      runtime: `onnxruntime-web ${ort.env.versions.web}`,
     },
     ort,
-    gpu,
+    gpu: {
+      device,
+      watch: await watch,
+      pool: new PagePool(device, cacheBytes),
+      pageBytes: bufferBytes,
+    },
     executionProvider: "webgpu",
   };
 }

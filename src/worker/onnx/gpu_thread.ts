@@ -1,11 +1,14 @@
-/** The backend's end of a GPU thread: calls with callbacks, and its time in the process's terms. */
-import type { Clock } from "../../core/clock.ts";
+/**
+ * The backend's end of a GPU thread: calls with callbacks, its time in the process's terms, and an eye on
+ * whether it still answers.
+ */
+import { type Clock, SECOND, type Timer } from "../../core/clock.ts";
 import { ActionStatus } from "../../core/status.ts";
 import { type Done, type Failure, isFailure, type Span } from "../backend.ts";
 import type {
   DeviceInfo,
-  DeviceKind,
   FromThread,
+  OpenRequest,
   OperationName,
   Operations,
   ThreadSpan,
@@ -13,23 +16,51 @@ import type {
 import { originOffsetNs, threadOffsetNs, type TimeSample } from "./thread_time.ts";
 
 /** A driver that has not answered after this time will not. */
-const OPEN_TIMEOUT_NS = 60e9;
+const OPEN_TIMEOUT_NS = 60 * SECOND;
+/** How often it is checked whether calls are overdue. */
+const WATCH_PERIOD_NS = SECOND / 4;
 const TIME_SAMPLES = 10;
 
-type AnyDone = Done<Operations[OperationName]["reply"]>;
+/** How long the thread may take before it is taken for hung and ended, in nanoseconds. */
+export interface ThreadTimeouts {
+  /** For a model's load. */
+  readonly loadNs: number;
+  /** For any other call; it does not count while a load keeps the thread busy. */
+  readonly callNs: number;
+}
+
+interface Pending {
+  readonly op: OperationName;
+  readonly sentNs: number;
+  readonly done: Done<Operations[OperationName]["reply"]>;
+}
+
+function isLoad(op: OperationName): boolean {
+  return op === "load" || op === "reference";
+}
 
 export class GpuThread {
   readonly #clock: Clock;
   readonly #worker: Worker;
-  readonly #pending = new Map<number, AnyDone>();
+  readonly #pending = new Map<number, Pending>();
+  readonly #timeouts: ThreadTimeouts;
   readonly #onLost: (reason: string) => void;
+  #watch: Timer | null = null;
+  #loads = 0;
+  /** When the thread was last known not to be busy with a load. */
+  #freeSinceNs = 0;
   #seq = 0;
   #offsetNs = 0;
   /** Set once no answer can come any more. */
   #ended: Failure | undefined;
 
-  private constructor(clock: Clock, onLost: (reason: string) => void) {
+  private constructor(
+    clock: Clock,
+    timeouts: ThreadTimeouts,
+    onLost: (reason: string) => void,
+  ) {
     this.#clock = clock;
+    this.#timeouts = timeouts;
     this.#onLost = onLost;
     this.#worker = new Worker(new URL("./thread.ts", import.meta.url), {
       type: "module",
@@ -38,7 +69,6 @@ export class GpuThread {
     this.#worker.onmessage = (event: MessageEvent<FromThread>) => this.#receive(event.data);
     this.#worker.onerror = (event) => {
       event.preventDefault();
-      this.#worker.terminate();
       this.#lose(`its thread ended: ${event.message}`);
     };
   }
@@ -50,17 +80,18 @@ export class GpuThread {
    */
   static async open(
     clock: Clock,
-    kind: DeviceKind,
+    request: OpenRequest,
+    timeouts: ThreadTimeouts,
     onLost: (reason: string) => void,
   ): Promise<{ thread: GpuThread; info: DeviceInfo }> {
     let opened = false;
-    const thread = new GpuThread(clock, (reason) => {
+    const thread = new GpuThread(clock, timeouts, (reason) => {
       // Before it was opened, the failure of the call says so.
       if (opened) onLost(reason);
     });
     const timer = clock.at(clock.now() + OPEN_TIMEOUT_NS, () => thread.close("it did not answer"));
     try {
-      const info = await thread.#ask("open", { kind });
+      const info = await thread.#ask("open", request);
       await thread.#synchronize();
       opened = true;
       return { thread, info };
@@ -69,6 +100,18 @@ export class GpuThread {
       throw error;
     } finally {
       timer.cancel();
+    }
+  }
+
+  /** Names of Dawn's adapters, found in a thread of its own; throws when there is no Dawn. */
+  static async listAdapters(clock: Clock, timeouts: ThreadTimeouts): Promise<readonly string[]> {
+    const thread = new GpuThread(clock, timeouts, () => {});
+    const timer = clock.at(clock.now() + OPEN_TIMEOUT_NS, () => thread.close("it did not answer"));
+    try {
+      return (await thread.#ask("adapters", {})).names;
+    } finally {
+      timer.cancel();
+      thread.close("it has answered");
     }
   }
 
@@ -85,7 +128,9 @@ export class GpuThread {
     }
     const seq = this.#seq++;
     // The thread answers each operation with its own kind of reply.
-    this.#pending.set(seq, done as AnyDone);
+    this.#pending.set(seq, { op, sentNs: this.#clock.now(), done: done as Pending["done"] });
+    if (isLoad(op)) this.#loads++;
+    this.#watch ??= this.#clock.at(this.#clock.now() + WATCH_PERIOD_NS, this.#onWatch);
     this.#worker.postMessage({ seq, op, ...request }, [...transfer]);
   }
 
@@ -101,7 +146,6 @@ export class GpuThread {
 
   /** Ends the thread; outstanding calls fail. */
   close(why: string): void {
-    this.#worker.terminate();
     this.#end({ status: ActionStatus.shuttingDown, message: why });
   }
 
@@ -114,12 +158,42 @@ export class GpuThread {
       this.#lose(message.lost);
       return;
     }
-    const done = this.#pending.get(message.seq);
-    this.#pending.delete(message.seq);
-    done?.(
+    const pending = this.#pending.get(message.seq);
+    if (pending === undefined) return;
+    this.#forget(message.seq, pending);
+    pending.done(
       "reply" in message ? message.reply : { status: message.status, message: message.message },
     );
   }
+
+  #forget(seq: number, { op }: Pending): void {
+    this.#pending.delete(seq);
+    if (!isLoad(op)) return;
+    this.#loads--;
+    this.#freeSinceNs = this.#clock.now();
+  }
+
+  readonly #onWatch = (): void => {
+    this.#watch = null;
+    if (this.#ended !== undefined || this.#pending.size === 0) return;
+    const nowNs = this.#clock.now();
+    for (const [seq, pending] of this.#pending) {
+      const { op, sentNs, done } = pending;
+      // Loads of a thread come one after the other, and one that is late delays the rest.
+      const sinceNs = Math.max(sentNs, this.#freeSinceNs);
+      const limitNs = isLoad(op) ? this.#timeouts.loadNs : this.#timeouts.callNs;
+      if (
+        op === "open" || op === "adapters" || (!isLoad(op) && this.#loads > 0) ||
+        nowNs - sinceNs <= limitNs
+      ) continue;
+      const why = `${op} took longer than ${limitNs / SECOND} s`;
+      this.#forget(seq, pending);
+      done({ status: ActionStatus.runtimeError, message: `${why}, and was ended` });
+      this.#lose(why);
+      return;
+    }
+    this.#watch = this.#clock.at(nowNs + WATCH_PERIOD_NS, this.#onWatch);
+  };
 
   #lose(reason: string): void {
     if (this.#ended !== undefined) return;
@@ -129,9 +203,12 @@ export class GpuThread {
 
   #end(failure: Failure): void {
     this.#ended ??= failure;
+    this.#worker.terminate();
+    this.#watch?.cancel();
+    this.#watch = null;
     const pending = [...this.#pending.values()];
     this.#pending.clear();
-    for (const done of pending) done(failure);
+    for (const { done } of pending) done(failure);
   }
 
   #ask<K extends OperationName>(

@@ -1,42 +1,58 @@
-/** Loads of models by path: shared among copies, with profiles kept in model.json. */
+/** Loads of models by path: shared among copies, made on every GPU, with profiles kept in model.json. */
+import { type Clock, every, SECOND } from "../../core/clock.ts";
 import { ActionStatus } from "../../core/status.ts";
-import {
-  type BackendModel,
-  type Failure,
-  isFailure,
-  type LoadModelOptions,
-  type TensorSpec,
-} from "../backend.ts";
-import {
-  ModelFileError,
-  type ModelFolder,
-  type ModelJson,
-  readModelFolder,
-  readModelJson,
-  type TensorDeclaration,
-  writeModelJson,
-} from "../model_files.ts";
-import type { GpuThread } from "./gpu_thread.ts";
+import { type BackendModel, type Failure, isFailure, type LoadModelOptions } from "../backend.ts";
+import { ModelFileError, type ModelFolder, readModelFolder } from "../model_files.ts";
+import type { GpuSlot, RepeatableLoad } from "./gpu_slot.ts";
+import type { ThreadTimeouts } from "./gpu_thread.ts";
 import type { InputShapes } from "./plan.ts";
+import { knownTimes, type LoadedOnGpu, saveProfiles, storedCheck } from "./profiles.ts";
 import type { LoadReply, LoadRequest } from "./protocol.ts";
+import { ReferenceThread } from "./reference_thread.ts";
+import {
+  compareOutputs,
+  describeDifference,
+  type Difference,
+  isWithin,
+  type Tolerances,
+  type VerifyChoice,
+} from "./verify.ts";
 
 /** Batch sizes that are tried, as far as a model and the request for it allow. */
-const BATCH_SIZES = [1, 2, 4, 8, 16];
-/** About how long warming up and measuring one model may take. */
-const LOAD_BUDGET_MS = 20_000;
+const BATCH_SIZES = Array.from({ length: 17 }, (_, i) => 2 ** i);
+/** About how long warming up, and then measuring, one model may take. */
+const LOAD_BUDGET_MS = 10_000;
+/** A load that takes longer than this is told about, and again after as long. */
+const PROGRESS_PERIOD_NS = 3 * SECOND;
+
+/**
+ * What becomes of the profiles in model.json: `keep` reads them and adds what they lack, `read` writes
+ * nothing, `renew` measures and compares everything anew.
+ */
+export type ProfileUse = "keep" | "read" | "renew";
 
 export interface ModelLoaderOptions {
   readonly modelDir: string;
-  readonly profileKey: string;
   readonly maxModelBytes: number;
-  /** Instead of those in model.json. */
-  readonly shapes: InputShapes | null;
+  readonly maxBatchSize: number;
+  /** Host memory for the weights of all models. */
+  readonly hostWeightsBytes: number;
+  /** Sizes of dynamic dimensions, which go before those in model.json. */
+  readonly shapes: InputShapes;
+  /** Whether a model that they do not fit is refused, rather than loaded without them. */
+  readonly strictShapes: boolean;
+  readonly verify: VerifyChoice;
+  readonly tolerances: Tolerances;
+  readonly timeouts: ThreadTimeouts;
+  readonly profiles: ProfileUse;
+  /** Told what a load is at that takes long, a line at a time. */
+  readonly onProgress: (line: string) => void;
 }
 
 interface Loaded {
   readonly key: string;
   readonly modelId: number;
-  readonly hoisted: boolean;
+  readonly onGpus: readonly LoadedOnGpu[];
   /** How many loads of it have not been unloaded. */
   uses: number;
 }
@@ -51,35 +67,46 @@ async function sha256(bytes: ArrayBuffer): Promise<string> {
   return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex();
 }
 
-function declarations(specs: readonly TensorSpec[]): TensorDeclaration[] {
-  return specs.map(({ name, dtype, shape, batched }) => ({
-    name,
-    dtype,
-    shape: batched ? ["batch", ...shape] : [...shape],
-  }));
+async function readFile(path: string, maxBytes: number): Promise<ArrayBuffer> {
+  try {
+    const { size } = await Deno.stat(path);
+    if (size > maxBytes) throw new Error(`it has ${size} bytes; the limit is ${maxBytes}`);
+    return (await Deno.readFile(path)).buffer;
+  } catch (error) {
+    throw new ModelFileError(`cannot read ${path}: ${(error as Error).message}`);
+  }
 }
 
 export class ModelLoader {
-  readonly #thread: GpuThread;
+  readonly #clock: Clock;
+  readonly #slots: readonly GpuSlot[];
   readonly #options: ModelLoaderOptions;
+  readonly #reference: ReferenceThread;
   /** By file and options; a load under way is here too, so that copies wait for it. */
   readonly #loads = new Map<string, Promise<BackendModel | Failure>>();
   readonly #loaded = new Map<BackendModel, Loaded>();
   #nextId = 0;
+  #hostBytes = 0;
 
-  constructor(thread: GpuThread, options: ModelLoaderOptions) {
-    this.#thread = thread;
+  constructor(clock: Clock, slots: readonly GpuSlot[], options: ModelLoaderOptions) {
+    this.#clock = clock;
+    this.#slots = slots;
     this.#options = options;
+    this.#reference = new ReferenceThread(clock, options.timeouts);
   }
 
-  /** The thread's number of a model; -1, which it does not know, when it is not loaded. */
+  /** The threads' number of a model; -1, which they do not know, when it is not loaded. */
   idOf(model: BackendModel): number {
     return this.#loaded.get(model)?.modelId ?? -1;
   }
 
-  /** Whether each copy of a loaded model has its own weights on the device. */
-  isHoisted(model: BackendModel): boolean {
-    return this.#loaded.get(model)?.hoisted ?? false;
+  /** What came of a loaded model on each GPU, in their order. */
+  onGpus(model: BackendModel): readonly LoadedOnGpu[] {
+    return this.#loaded.get(model)?.onGpus ?? [];
+  }
+
+  close(): void {
+    this.#reference.close();
   }
 
   async load(path: string, options: LoadModelOptions): Promise<BackendModel | Failure> {
@@ -121,7 +148,12 @@ export class ModelLoader {
     if (loaded === undefined || --loaded.uses > 0) return;
     this.#loaded.delete(model);
     this.#loads.delete(loaded.key);
-    this.#thread.call("unload", { modelId: loaded.modelId }, [], () => {});
+    this.#hostBytes -= model.weightsBytes;
+    this.#unloadEverywhere(loaded.modelId);
+  }
+
+  #unloadEverywhere(modelId: number): void {
+    for (const slot of this.#slots) slot.unload(modelId);
   }
 
   async #loadFile(
@@ -130,113 +162,187 @@ export class ModelLoader {
     key: string,
     options: LoadModelOptions,
   ): Promise<BackendModel | Failure> {
-    const sizeBytes = Deno.statSync(onnxPath).size;
-    if (sizeBytes > this.#options.maxModelBytes) {
-      throw new ModelFileError(
-        `${onnxPath} has ${sizeBytes} bytes; the limit is ${this.#options.maxModelBytes}`,
-      );
-    }
-    let file: ArrayBuffer;
-    try {
-      file = (await Deno.readFile(onnxPath)).buffer;
-    } catch (error) {
-      throw new ModelFileError(`cannot read ${onnxPath}: ${(error as Error).message}`);
-    }
+    const { maxModelBytes } = this.#options;
+    const file = await readFile(onnxPath, maxModelBytes);
     const hash = await sha256(file);
     const modelId = this.#nextId++;
-    const request = this.#request(folder.json, hash, modelId, file, options);
-    const reply = await new Promise<LoadReply | Failure>((resolve) =>
-      this.#thread.call("load", request, [file], resolve)
-    );
-    if (isFailure(reply)) return { ...reply, message: `${onnxPath}: ${reply.message}` };
-    const notes = [...reply.notes];
-    if (reply.measured) {
+    const onGpus: LoadedOnGpu[] = [];
+    // One after the other: where GPUs share a host, their loads would disturb each other's measuring.
+    for (const slot of this.#slots) {
+      const request = this.#request(folder, onnxPath, hash, modelId, slot, options);
+      const load: RepeatableLoad = {
+        request,
+        readFile: async () => {
+          const again = await readFile(onnxPath, maxModelBytes);
+          if (await sha256(again) !== hash) throw new Error(`${onnxPath} has changed since`);
+          return again;
+        },
+      };
+      // Transferred, so that each thread needs its own.
+      const sizeMb = (file.byteLength / 1e6).toFixed(1);
+      const what = `${onnxPath} (${sizeMb} MB) on ${slot.info.name}`;
+      const reply = await this.#telling(
+        `compiling and measuring ${what}`,
+        slot.load(load, file.slice(0)),
+      );
+      const one = isFailure(reply) ? reply : await this.#telling(
+        `comparing the results of ${what} with the CPU's`,
+        this.#check(folder, hash, slot, request, reply, file),
+      );
+      if (isFailure(one)) {
+        this.#unloadEverywhere(modelId);
+        return { ...one, message: `${onnxPath}: ${one.message}` };
+      }
+      onGpus.push(one);
+    }
+    const model = this.#hostRefusal(onGpus) ?? this.#combine(onnxPath, onGpus);
+    if (isFailure(model)) {
+      this.#unloadEverywhere(modelId);
+      return model;
+    }
+    const notes = [...model.notes];
+    if (this.#options.profiles !== "read" && onGpus.some(({ changed }) => changed)) {
       try {
-        this.#saveProfile(folder.jsonPath, hash, request.shapes, reply);
+        saveProfiles(folder.jsonPath, hash, onGpus);
       } catch (error) {
         notes.push(`the profile could not be kept in model.json: ${(error as Error).message}`);
       }
     }
-    const model: BackendModel = {
-      source: onnxPath,
-      inputs: reply.inputs,
-      outputs: reply.outputs,
-      inputBytes: reply.inputs.reduce((sum, { bytes }) => sum + bytes, 0),
-      outputBytes: reply.outputs.reduce((sum, { bytes }) => sum + bytes, 0),
-      weightsBytes: reply.weightsBytes,
-      batchSizes: reply.batchSizes,
-      profiles: [{
-        loadWeightsNs: Math.round(reply.loadWeightsMs * 1e6),
-        execNs: reply.execMs.map((ms) => Math.round(ms * 1e6)),
-      }],
-      notes,
+    const noted = { ...model, notes };
+    this.#hostBytes += noted.weightsBytes;
+    this.#loaded.set(noted, { key, modelId, onGpus, uses: 0 });
+    return noted;
+  }
+
+  /** Says now and then that `promise` is still awaited. */
+  async #telling<T>(what: string, promise: Promise<T>): Promise<T> {
+    const beginNs = this.#clock.now();
+    const timer = every(this.#clock, PROGRESS_PERIOD_NS, () => {
+      const seconds = Math.round((this.#clock.now() - beginNs) / SECOND);
+      this.#options.onProgress(`Still ${what}, for ${seconds} s`);
+    });
+    try {
+      return await promise;
+    } finally {
+      timer.cancel();
+    }
+  }
+
+  #hostRefusal(onGpus: readonly LoadedOnGpu[]): Failure | null {
+    const { weightsBytes } = onGpus[0]!.reply;
+    const limit = this.#options.hostWeightsBytes;
+    if (this.#hostBytes + weightsBytes <= limit) return null;
+    return {
+      status: ActionStatus.cancelled,
+      message: `no host memory for ${weightsBytes} bytes of weights: ${this.#hostBytes} of ` +
+        `${limit} are taken; raise host_weights_size in the worker's configuration`,
     };
-    this.#loaded.set(model, { key, modelId, hoisted: reply.hoisted, uses: 0 });
-    return model;
+  }
+
+  /** Compares a model's results with the CPU's, unless that was done before. */
+  async #check(
+    { json }: ModelFolder,
+    hash: string,
+    slot: GpuSlot,
+    request: LoadRequestWithoutFile,
+    reply: LoadReply,
+    file: ArrayBuffer,
+  ): Promise<LoadedOnGpu | Failure> {
+    const { info } = slot;
+    const { verify, tolerances } = this.#options;
+    const one = { info, request, reply, changed: reply.measured };
+    if (verify === "off" || info.kind === "wasm") return { ...one, check: null };
+    let check: Difference | null = this.#options.profiles === "renew"
+      ? null
+      : storedCheck(json, info, hash, reply.dataSha256);
+    let changed = one.changed;
+    const notes = [...reply.notes];
+    if (check === null) {
+      const source = { ...request.source, file: file.slice(0) };
+      const expected = await this.#reference.outputs(source);
+      if (isFailure(expected)) {
+        notes.push(`its results could not be compared with the CPU's: ${expected.message}`);
+        return { ...one, check: null, reply: { ...reply, notes } };
+      }
+      check = compareOutputs(reply.outputs, reply.buffers, expected, tolerances);
+      changed = true;
+    }
+    if (!isWithin(check)) {
+      const message = `on ${info.name}, ${describeDifference(check)}`;
+      if (verify === "strict") return { status: ActionStatus.runtimeError, message };
+      notes.push(message);
+    }
+    return { ...one, changed, check, reply: { ...reply, notes } };
+  }
+
+  /** What holds on every GPU: a controller may place a model on any. */
+  #combine(onnxPath: string, onGpus: readonly LoadedOnGpu[]): BackendModel | Failure {
+    const { inputs, outputs, weightsBytes } = onGpus[0]!.reply;
+    const shape = JSON.stringify([inputs, outputs]);
+    const odd = onGpus.find(({ reply }) => JSON.stringify([reply.inputs, reply.outputs]) !== shape);
+    if (odd !== undefined) {
+      return {
+        status: ActionStatus.runtimeError,
+        message: `${onnxPath}: its tensors have other shapes on ${odd.info.name} than on ` +
+          onGpus[0]!.info.name,
+      };
+    }
+    const batchSizes = onGpus[0]!.reply.batchSizes.filter((size) =>
+      onGpus.every(({ reply }) => reply.batchSizes.includes(size))
+    );
+    const pagedBytes = Math.max(...onGpus.map(({ reply }) => reply.pagedBytes));
+    return {
+      source: onnxPath,
+      inputs,
+      outputs,
+      inputBytes: inputs.reduce((sum, { bytes }) => sum + bytes, 0),
+      outputBytes: outputs.reduce((sum, { bytes }) => sum + bytes, 0),
+      weightsBytes,
+      ...(pagedBytes > 0 ? { pagedBytes } : {}),
+      batchSizes,
+      profiles: onGpus.map(({ reply }) => ({
+        loadWeightsNs: Math.round(reply.loadWeightsMs * 1e6),
+        execNs: batchSizes.map((size) =>
+          Math.round(reply.execMs[reply.batchSizes.indexOf(size)]! * 1e6)
+        ),
+      })),
+      notes: onGpus.flatMap(({ reply }, i) =>
+        reply.notes.map((note) => onGpus.length === 1 ? note : `GPU ${i}: ${note}`)
+      ),
+    };
   }
 
   #request(
-    json: ModelJson | null,
+    { json }: ModelFolder,
+    path: string,
     hash: string,
     modelId: number,
-    file: ArrayBuffer,
+    { info }: GpuSlot,
     { maxBatchSize, maxExecNs }: LoadModelOptions,
-  ): LoadRequest {
+  ): LoadRequestWithoutFile {
+    const { shapes, strictShapes, maxModelBytes, profiles } = this.#options;
     const stored = json?.shapes ?? {};
-    const shapes = this.#options.shapes ?? stored;
-    const profile = json?.profiles[this.#options.profileKey];
-    // Figures of another file, or of other shapes, would mislead.
-    const known = profile?.onnx_sha256 === hash && sameShapes(shapes, stored) ? profile : undefined;
     const allowed = json?.batch_sizes;
     return {
       modelId,
-      file,
-      shapes,
+      source: {
+        path,
+        maxBytes: maxModelBytes,
+        shapes: strictShapes ? { ...stored, ...shapes } : stored,
+        generalShapes: strictShapes ? {} : shapes,
+      },
       batchSizes: BATCH_SIZES.filter((size) =>
-        size === 1 || (size <= maxBatchSize && (allowed?.includes(size) ?? true))
+        size === 1 ||
+        (size <= Math.min(maxBatchSize, this.#options.maxBatchSize) &&
+          (allowed?.includes(size) ?? true))
       ),
       maxExecMs: maxExecNs / 1e6,
-      knownExecMs: Object.fromEntries(
-        Object.entries(known?.exec_ns ?? {}).map(([size, ns]) => [size, ns / 1e6]),
-      ),
-      knownLoadWeightsMs: known === undefined ? null : known.weights_load_ns / 1e6,
+      known: profiles === "renew" ? null : knownTimes(json, info, hash),
       budgetMs: LOAD_BUDGET_MS,
     };
   }
-
-  #saveProfile(jsonPath: string, hash: string, shapes: InputShapes, reply: LoadReply): void {
-    // Read again: another worker may have added its device's profile meanwhile.
-    const json = readModelJson(jsonPath) ?? { source: "", modelled: false, profiles: {} };
-    const key = this.#options.profileKey;
-    const keptShapes = Object.fromEntries(
-      Object.entries(shapes).map(([name, dims]) => [name, [...dims]]),
-    );
-    const profiles = sameShapes(shapes, json.shapes ?? {}) ? json.profiles : {};
-    const old = profiles[key]?.onnx_sha256 === hash ? profiles[key] : undefined;
-    const measured = Object.fromEntries(
-      reply.batchSizes.map((size, i) => [String(size), Math.round(reply.execMs[i]! * 1e6)]),
-    );
-    writeModelJson(jsonPath, {
-      ...json,
-      source: json.source || "measured by clockwork",
-      inputs: declarations(reply.inputs),
-      outputs: declarations(reply.outputs),
-      weights_bytes: reply.weightsBytes,
-      ...(Object.keys(keptShapes).length > 0 ? { shapes: keptShapes } : {}),
-      profiles: {
-        ...profiles,
-        [key]: {
-          weights_load_ns: Math.round(reply.loadWeightsMs * 1e6),
-          exec_ns: { ...old?.exec_ns, ...measured },
-          onnx_sha256: hash,
-        },
-      },
-    });
-  }
 }
 
-function sameShapes(a: InputShapes, b: InputShapes): boolean {
-  const names = Object.keys(a);
-  return names.length === Object.keys(b).length &&
-    names.every((name) => a[name]!.join() === b[name]?.join());
-}
+type LoadRequestWithoutFile = Omit<LoadRequest, "source"> & {
+  source: Omit<LoadRequest["source"], "file">;
+};

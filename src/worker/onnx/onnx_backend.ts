@@ -1,11 +1,12 @@
 /** The backend that computes: ONNX Runtime on WebGPU, or on the CPU where there is none. */
-import type { Clock } from "../../core/clock.ts";
+import { type Clock, SECOND } from "../../core/clock.ts";
 import { ActionStatus } from "../../core/status.ts";
 import {
   type Backend,
   type BackendModel,
   type Done,
   type Failure,
+  type GpuEvents,
   type GpuInfo,
   type InferOutcome,
   isFailure,
@@ -14,16 +15,19 @@ import {
 } from "../backend.ts";
 import { MAX_ONNX_BYTES } from "../model_files.ts";
 import { joinInputs, splitOutputs } from "./blobs.ts";
-import { GpuThread } from "./gpu_thread.ts";
-import { ModelLoader } from "./model_loader.ts";
+import { type DeviceChoice, openSlots } from "./choose_devices.ts";
+import type { GpuSlot } from "./gpu_slot.ts";
+import type { ThreadTimeouts } from "./gpu_thread.ts";
+import { ModelLoader, type ProfileUse } from "./model_loader.ts";
 import type { InputShapes } from "./plan.ts";
-import type { DeviceInfo, DeviceKind } from "./protocol.ts";
+import type { LoadedOnGpu } from "./profiles.ts";
+import type { DeviceInfo, DeviceTarget } from "./protocol.ts";
+import { DEFAULT_TOLERANCES, type Tolerances, type VerifyChoice } from "./verify.ts";
 
-/** What the user may ask for. */
-export const DEVICE_CHOICES = ["auto", "dawn", "deno", "wasm"] as const;
-export type DeviceChoice = typeof DEVICE_CHOICES[number];
+export { DEVICE_CHOICES, type DeviceChoice, NoDeviceError } from "./choose_devices.ts";
 
-const GIB = 2 ** 30;
+const DEFAULT_PAGE_BYTES = 16 * 1024 * 1024;
+const DEFAULT_TIMEOUTS: ThreadTimeouts = { loadNs: 300 * SECOND, callNs: 30 * SECOND };
 
 export interface OnnxBackendOptions {
   /**
@@ -31,92 +35,108 @@ export interface OnnxBackendOptions {
    * emulated on the CPU: its own kernels are many times faster.
    */
   readonly device: DeviceChoice;
+  /** Dawn's adapters to take, by number or a part of the name; all of them by default. */
+  readonly gpus?: readonly string[];
+  /** Exactly these devices, instead of `device` and `gpus`. */
+  readonly targets?: readonly DeviceTarget[];
   /** Where relative model paths are looked up. */
   readonly modelDir: string;
+  /** Size of a page of device memory for weights; 16 MiB by default. */
+  readonly pageBytes?: number;
   /**
    * Device memory for weights. WebGPU does not tell how much there is; the default is the largest
    * buffer that the device allows, at least 1 GiB and at most 4 GiB, and 1 GiB on the CPU.
    */
   readonly weightsCacheBytes?: number;
-  /** Larger ONNX files are refused. Default: 2 GiB, the format's own limit. */
+  /** Larger models are refused. Default: 2 GiB, the format's own limit for one file. */
   readonly maxModelBytes?: number;
-  /** Sizes of dynamic dimensions, instead of those in model.json. */
+  /** Larger batches are not tried. Default: 16. */
+  readonly maxBatchSize?: number;
+  /** Host memory for the weights of all models. Default: no limit. */
+  readonly hostWeightsBytes?: number;
+  /** Sizes of dynamic dimensions, which go before those in model.json. */
   readonly shapes?: InputShapes;
-  /** Called once when the GPU is gone; its actions fail from then on. */
-  readonly onLost?: (message: string) => void;
-}
-
-function defaultCacheBytes(info: DeviceInfo): number {
-  if (info.kind === "wasm" || info.software) return GIB;
-  return Math.min(Math.max(info.maxBufferBytes, GIB), 4 * GIB);
-}
-
-/** No device could be opened; the message has the reason of each. */
-export class NoDeviceError extends Error {
-  override readonly name = "NoDeviceError";
+  /** Whether a model that they do not fit is refused, rather than loaded without them. */
+  readonly strictShapes?: boolean;
+  /** Whether results are compared with the CPU's when a model is first loaded on a device. */
+  readonly verify?: VerifyChoice;
+  readonly tolerances?: Partial<Tolerances>;
+  /** What becomes of the profiles in model.json; `keep` by default. */
+  readonly profiles?: ProfileUse;
+  /** Told what a load that takes long is at, a line at a time, for people. */
+  readonly onProgress?: (line: string) => void;
+  /** When a GPU's thread is taken for hung, and replaced. */
+  readonly timeouts?: Partial<ThreadTimeouts>;
 }
 
 export class OnnxBackend implements Backend {
   readonly gpus: readonly GpuInfo[];
-  readonly device: DeviceInfo;
+  /** One for each GPU. */
+  readonly devices: readonly DeviceInfo[];
   /** Why better devices were not taken, a sentence each: for people. */
   readonly passedOver: readonly string[];
   readonly #clock: Clock;
-  readonly #thread: GpuThread;
+  readonly #slots: readonly GpuSlot[];
   readonly #loader: ModelLoader;
+  readonly #events: { current: GpuEvents | null };
 
   private constructor(
     clock: Clock,
-    thread: GpuThread,
-    device: DeviceInfo,
+    slots: readonly GpuSlot[],
     passedOver: readonly string[],
+    events: { current: GpuEvents | null },
+    timeouts: ThreadTimeouts,
     options: OnnxBackendOptions,
   ) {
     this.#clock = clock;
-    this.#thread = thread;
-    this.device = device;
+    this.#slots = slots;
+    this.#events = events;
     this.passedOver = passedOver;
-    this.gpus = [{
-      name: device.name,
-      profileKey: device.profileKey,
-      weightsCacheBytes: options.weightsCacheBytes ?? defaultCacheBytes(device),
-    }];
-    this.#loader = new ModelLoader(thread, {
+    this.devices = slots.map(({ info }) => info);
+    this.gpus = this.devices.map(({ name, profileKey, weightsCacheBytes }) => ({
+      name,
+      profileKey,
+      weightsCacheBytes,
+    }));
+    this.#loader = new ModelLoader(clock, slots, {
       modelDir: options.modelDir,
-      profileKey: device.profileKey,
       maxModelBytes: options.maxModelBytes ?? MAX_ONNX_BYTES,
-      shapes: options.shapes ?? null,
+      maxBatchSize: options.maxBatchSize ?? 16,
+      hostWeightsBytes: options.hostWeightsBytes ?? Infinity,
+      shapes: options.shapes ?? {},
+      strictShapes: options.strictShapes ?? false,
+      verify: options.verify ?? "warn",
+      tolerances: { ...DEFAULT_TOLERANCES, ...options.tolerances },
+      timeouts,
+      profiles: options.profiles ?? "keep",
+      onProgress: options.onProgress ?? (() => {}),
     });
   }
 
   /**
-   * Opens the best device, or the one asked for.
+   * Opens the best devices, or those asked for.
    *
-   * @throws {NoDeviceError} when it cannot be had.
+   * @throws {NoDeviceError} when none can be had.
    */
   static async open(clock: Clock, options: OnnxBackendOptions): Promise<OnnxBackend> {
-    const kinds: readonly DeviceKind[] = options.device === "auto"
-      ? ["dawn", "deno", "wasm"]
-      : [options.device];
-    const passedOver: string[] = [];
-    for (const kind of kinds) {
-      const onLost = options.onLost ?? (() => {});
-      try {
-        const { thread, info } = await GpuThread.open(clock, kind, onLost);
-        if (options.device === "auto" && info.software) {
-          thread.close("not chosen");
-          passedOver.push(
-            `${kind}: ${info.name} is emulated on the CPU, where wasm is faster; --device ${kind} ` +
-              "takes it all the same",
-          );
-          continue;
-        }
-        return new OnnxBackend(clock, thread, info, passedOver, options);
-      } catch (error) {
-        passedOver.push(`${kind}: ${(error as Error).message}`);
-      }
-    }
-    throw new NoDeviceError(`no usable device: ${passedOver.join("; ")}`);
+    const timeouts = { ...DEFAULT_TIMEOUTS, ...options.timeouts };
+    const events: { current: GpuEvents | null } = { current: null };
+    const slots: GpuSlot[] = [];
+    const passedOver = await openSlots(clock, options, slots, (target, gpuId) => ({
+      open: {
+        target,
+        pageBytes: options.pageBytes ?? DEFAULT_PAGE_BYTES,
+        weightsCacheBytes: options.weightsCacheBytes ?? null,
+      },
+      timeouts,
+      onLost: (reason) => events.current?.onLost(gpuId(), reason),
+      onRestored: () => events.current?.onRestored(gpuId()),
+    }));
+    return new OnnxBackend(clock, slots, passedOver, events, timeouts, options);
+  }
+
+  watch(events: GpuEvents): void {
+    this.#events.current = events;
   }
 
   loadModel(path: string, options: LoadModelOptions, done: Done<BackendModel>): void {
@@ -127,34 +147,36 @@ export class OnnxBackend implements Backend {
     this.#loader.unload(model);
   }
 
-  /** Whether each copy of a loaded model has its own weights on the device; else all share a session. */
-  isHoisted(model: BackendModel): boolean {
-    return this.#loader.isHoisted(model);
+  /** What came of a loaded model on each GPU, in their order. */
+  onGpus(model: BackendModel): readonly LoadedOnGpu[] {
+    return this.#loader.onGpus(model);
   }
 
-  loadWeights(_gpuId: number, model: BackendModel, copyId: number, done: Done<Span>): void {
-    this.#span("loadWeights", model, copyId, done);
+  loadWeights(gpuId: number, model: BackendModel, copyId: number, done: Done<Span>): void {
+    this.#span("loadWeights", gpuId, model, copyId, done);
   }
 
-  evictWeights(_gpuId: number, model: BackendModel, copyId: number, done: Done<Span>): void {
-    this.#span("evictWeights", model, copyId, done);
+  evictWeights(gpuId: number, model: BackendModel, copyId: number, done: Done<Span>): void {
+    this.#span("evictWeights", gpuId, model, copyId, done);
   }
 
   #span(
     op: "loadWeights" | "evictWeights",
+    gpuId: number,
     model: BackendModel,
     copyId: number,
     done: Done<Span>,
   ): void {
     const callNs = this.#clock.now();
     const modelId = this.#loader.idOf(model);
-    this.#thread.call(op, { modelId, copyId }, [], (reply) => {
-      done(isFailure(reply) ? reply : this.#thread.span(reply, callNs));
+    const slot = this.#slots[gpuId]!;
+    slot.call(op, { modelId, copyId }, [], (reply) => {
+      done(isFailure(reply) ? reply : slot.span(reply, callNs));
     });
   }
 
   infer(
-    _gpuId: number,
+    gpuId: number,
     model: BackendModel,
     copyId: number,
     batchSize: number,
@@ -167,15 +189,16 @@ export class OnnxBackend implements Backend {
       done(failure);
       return;
     }
+    const slot = this.#slots[gpuId]!;
     const buffers = inputs === null ? null : joinInputs(model.inputs, inputs, batchSize);
     const request = { modelId: this.#loader.idOf(model), copyId, batchSize, inputs: buffers };
-    this.#thread.call("infer", request, buffers ?? [], (reply) => {
+    slot.call("infer", request, buffers ?? [], (reply) => {
       if (isFailure(reply)) {
         done(reply);
         return;
       }
-      const exec = this.#thread.span(reply, callNs);
-      const outputs = splitOutputs(model.outputs, reply.outputs, inputs?.length ?? batchSize);
+      const exec = slot.span(reply, callNs);
+      const outputs = splitOutputs(model.outputs, reply.buffers, inputs?.length ?? batchSize);
       done({
         copyInput: { beginNs: callNs, endNs: exec.beginNs },
         exec,
@@ -186,7 +209,8 @@ export class OnnxBackend implements Backend {
   }
 
   close(): void {
-    this.#thread.close("the worker is shutting down");
+    for (const slot of this.#slots) slot.close("the worker is shutting down");
+    this.#loader.close();
   }
 }
 

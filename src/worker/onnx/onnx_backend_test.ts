@@ -236,7 +236,7 @@ Deno.test("what cannot be loaded says why, and the next model loads", () =>
       ["open", /41: .*input "x" leaves dimension 1 open/],
       ["op", /2: .*does not run on .*Frobnicate/],
       ["json", /41: .*not a valid model\.json.*"a"/],
-      ["external", /41: .*the weights are in other files/],
+      ["external", /41: .*tensor "w" is in the file "".*within the model's folder/],
       ["shapes", /2: .*does not run on/],
       ["figures", /41: .*only an emulated worker/],
     ];

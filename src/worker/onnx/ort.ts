@@ -24,21 +24,25 @@ interface SessionOptions {
   readonly graphOptimizationLevel: "all";
   /** 3: errors only. The library's warnings, e.g. on nodes left to the CPU, are not for users. */
   readonly logSeverityLevel: 3;
+  readonly externalData?: readonly ExternalFile[];
+}
+
+/** A file that an ONNX file takes weights from. `path` is written as in the ONNX file. */
+export interface ExternalFile {
+  readonly path: string;
+  readonly data: Uint8Array;
 }
 
 export interface Ort {
   readonly env: {
     logLevel: "error";
+    readonly versions: { readonly web?: string };
     readonly wasm: { numThreads: number };
     /** The device that the first WebGPU session made. */
     readonly webgpu: { readonly device: GPUDevice | Promise<GPUDevice> };
   };
   readonly Tensor: {
     new (type: DataType, data: TensorData, dims: readonly number[]): OrtTensor;
-    fromGpuBuffer(
-      buffer: GPUBuffer,
-      options: { dataType: DataType; dims: readonly number[] },
-    ): OrtTensor;
   };
   readonly InferenceSession: {
     create(
@@ -80,19 +84,27 @@ export function exclusively<T>(fn: () => Promise<T>): Promise<T> {
   return result;
 }
 
-/** Makes a session on one execution provider. */
+/** Makes a session on one execution provider; `recorder` is told when the device is used for it. */
 export function createSession(
   ort: Ort,
   executionProvider: string,
   bytes: Uint8Array,
+  externalData: readonly ExternalFile[] = [],
+  recorder: { begin(): void; end(): void } | null = null,
 ): Promise<OrtSession> {
-  return exclusively(() =>
-    ort.InferenceSession.create(bytes, {
-      executionProviders: [executionProvider],
-      graphOptimizationLevel: "all",
-      logSeverityLevel: 3,
-    })
-  );
+  return exclusively(async () => {
+    recorder?.begin();
+    try {
+      return await ort.InferenceSession.create(bytes, {
+        executionProviders: [executionProvider],
+        graphOptimizationLevel: "all",
+        logSeverityLevel: 3,
+        ...(externalData.length > 0 ? { externalData } : {}),
+      });
+    } finally {
+      recorder?.end();
+    }
+  });
 }
 
 /** Frees what a session holds. */

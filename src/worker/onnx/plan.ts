@@ -18,6 +18,8 @@ export interface PlannedInput {
 export interface GraphPlan {
   readonly inputs: readonly PlannedInput[];
   readonly outputs: readonly { readonly name: string; readonly dtype: DataType }[];
+  /** The sizes that were given and of use. */
+  readonly shapes: InputShapes;
   /** Whether the first dimension of every input is left open, so that requests may be batched. */
   readonly batchable: boolean;
 }
@@ -49,7 +51,7 @@ function declaredDims(input: ValueInfo, shapes: InputShapes): number[] {
   if (declared === undefined) {
     if (given !== undefined) return [...given];
     throw new ModelShapeError(
-      `input "${input.name}" has no declared shape; give it in model.json: "shapes": {"${input.name}": [1, ...]}`,
+      `input "${input.name}" has no declared shape; give it with --shape ${input.name}=1,… or in model.json: "shapes": {"${input.name}": [1, ...]}`,
     );
   }
   if (given === undefined) return declared;
@@ -59,26 +61,41 @@ function declaredDims(input: ValueInfo, shapes: InputShapes): number[] {
     const text = declared.map((size) => size || "?").join(",");
     throw new ModelShapeError(
       `the shape [${given.join(",")}] given for input "${input.name}" does not fit the model's ` +
-        `[${text}]; correct "shapes" in model.json`,
+        `[${text}]; correct --shape, or "shapes" in model.json`,
     );
   }
   return declared.map((size, i) => i === 0 && size === 0 ? -given[0]! : given[i]!);
 }
 
+/** Whether a shape that is meant for any model suits this input: it has open dimensions, and they fit. */
+function suits(input: ValueInfo, shape: readonly number[]): boolean {
+  const declared = input.type?.tensorType?.shape?.dim.map(fixedSize);
+  if (declared === undefined) return true;
+  return declared.includes(0) && declared.length === shape.length &&
+    declared.every((size, i) => size === 0 || size === shape[i]);
+}
+
 /**
  * Reads the inputs and outputs of a graph. Initializers listed as inputs are not inputs.
  *
+ * @param own sizes given for this model, which must fit it.
+ * @param general sizes given for whatever model they fit; they go before its own.
  * @throws {ModelShapeError} when a dimension is open, or a type is one that requests cannot carry.
  */
-export function planGraph(model: Model, shapes: InputShapes): GraphPlan {
+export function planGraph(model: Model, own: InputShapes, general: InputShapes = {}): GraphPlan {
   const initializers = new Set(model.graph.initializer.map((tensor) => tensor.name));
   const inputs = model.graph.input.filter((input) => !initializers.has(input.name));
-  const unknown = Object.keys(shapes).find((name) => !inputs.some((input) => input.name === name));
+  const unknown = Object.keys(own).find((name) => !inputs.some((input) => input.name === name));
   if (unknown !== undefined) {
     throw new ModelShapeError(
-      `"shapes" names the input "${unknown}", which the model does not have; its inputs are: ` +
+      `sizes are given for the input "${unknown}", which the model does not have; its inputs are: ` +
         inputs.map((input) => input.name).join(", "),
     );
+  }
+  const shapes: Record<string, readonly number[]> = { ...own };
+  for (const input of inputs) {
+    const shape = general[input.name];
+    if (shape !== undefined && suits(input, shape)) shapes[input.name] = shape;
   }
   const all = inputs.map((input) => declaredDims(input, shapes));
   // A negative first size is one that was open and has been given.
@@ -96,8 +113,10 @@ export function planGraph(model: Model, shapes: InputShapes): GraphPlan {
     if (open.length > 0) {
       const example = dims.map((size) => size || "SIZE").join(", ");
       throw new ModelShapeError(
-        `input "${input.name}" leaves dimension ${open.join(" and ")} open; give sizes in ` +
-          `model.json: "shapes": {"${input.name}": [${example}]}`,
+        `input "${input.name}" leaves dimension ${open.join(" and ")} open; give sizes with ` +
+          `--shape ${input.name}=${
+            example.replaceAll(" ", "")
+          } or in model.json: "shapes": {"${input.name}": [${example}]}`,
       );
     }
     return { name: input.name, dtype: elementType(input, "input"), dims };
@@ -108,15 +127,7 @@ export function planGraph(model: Model, shapes: InputShapes): GraphPlan {
       name: output.name,
       dtype: elementType(output, "output"),
     })),
+    shapes,
     batchable,
   };
-}
-
-/** The shapes of a plan's inputs with the batch left symbolic, for a graph that serves all sizes. */
-export function symbolicShapes(plan: GraphPlan): Map<string, (number | string)[]> {
-  return new Map(
-    plan.inputs.map((
-      { name, dims },
-    ) => [name, plan.batchable ? ["batch", ...dims.slice(1)] : [...dims]]),
-  );
 }

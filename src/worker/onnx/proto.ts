@@ -37,8 +37,9 @@ export interface Tensor {
   floatData?: number[];
   int32Data?: number[];
   int64Data?: Int64[];
-  /** 1 when the data is in another file. */
+  /** 1 when the data is in another file, which `externalData` names. */
   dataLocation?: number;
+  externalData?: { key?: string; value?: string }[];
 }
 
 export interface Dimension {

@@ -16,8 +16,25 @@ export interface DeviceInfo {
   readonly profileKey: string;
   /** Whether the "GPU" is emulated on the CPU, slower than `wasm` is. */
   readonly software: boolean;
-  /** The largest buffer that the device allows, in bytes; 0 for wasm. */
-  readonly maxBufferBytes: number;
+  /** Device memory that weights may take, in bytes. */
+  readonly weightsCacheBytes: number;
+  /** What computes, with its version: results may change when it does. */
+  readonly runtime: string;
+}
+
+/** Which device a thread opens. */
+export interface DeviceTarget {
+  readonly kind: DeviceKind;
+  /** The name of Dawn's adapter; null for the one that it prefers. */
+  readonly adapter: string | null;
+}
+
+export interface OpenRequest {
+  readonly target: DeviceTarget;
+  /** Size of a page of device memory for weights. */
+  readonly pageBytes: number;
+  /** Device memory that weights may take; null for what suits the device. */
+  readonly weightsCacheBytes: number | null;
 }
 
 /** When something began and ended, in the thread's milliseconds. */
@@ -26,20 +43,39 @@ export interface ThreadSpan {
   readonly endMs: number;
 }
 
+/** A model as it is on disk. */
+export interface ModelSource {
+  /** Of the ONNX file, absolute. */
+  readonly path: string;
+  /** The ONNX file; transferred. */
+  readonly file: ArrayBuffer;
+  /** The largest sum of its file and those that it takes weights from. */
+  readonly maxBytes: number;
+  /** Sizes given for this model. */
+  readonly shapes: InputShapes;
+  /** Sizes given for whatever model they fit, which go before its own. */
+  readonly generalShapes: InputShapes;
+}
+
+/** Times that need no measuring, as long as the model's other files and its shapes are the same. */
+export interface KnownTimes {
+  /** Whole shapes of the inputs at batch size 1; null when they are not known. */
+  readonly inputDims: InputShapes | null;
+  readonly dataSha256: string | null;
+  /** Milliseconds, by batch size. */
+  readonly execMs: Readonly<Record<string, number>>;
+  readonly loadWeightsMs: number;
+}
+
 export interface LoadRequest {
   /** Names the model from now on. */
   readonly modelId: number;
-  /** The ONNX file; transferred. */
-  readonly file: ArrayBuffer;
-  readonly shapes: InputShapes;
+  readonly source: ModelSource;
   /** Batch sizes to try, ascending, beginning with 1. */
   readonly batchSizes: readonly number[];
   /** Batch sizes that take longer are not offered. */
   readonly maxExecMs: number;
-  /** Times of batch sizes (milliseconds) that need no measuring. */
-  readonly knownExecMs: Readonly<Record<string, number>>;
-  /** Whether the time of making the weights resident is known too. */
-  readonly knownLoadWeightsMs: number | null;
+  readonly known: KnownTimes | null;
   /** About how long warming and measuring may take. */
   readonly budgetMs: number;
 }
@@ -48,27 +84,37 @@ export interface LoadReply {
   readonly inputs: readonly TensorSpec[];
   readonly outputs: readonly TensorSpec[];
   readonly weightsBytes: number;
-  readonly hoisted: boolean;
+  /** Device memory that a copy's weights take; 0 when the session holds them for all copies. */
+  readonly pagedBytes: number;
   readonly batchSizes: readonly number[];
   /** In the order of `batchSizes`. */
   readonly execMs: readonly number[];
   readonly loadWeightsMs: number;
   /** Whether anything was measured that the request did not know. */
   readonly measured: boolean;
+  readonly dataSha256: string | null;
+  /** The sizes that were given and of use. */
+  readonly shapes: InputShapes;
   readonly notes: readonly string[];
+  /** What the seeded input of one request gave; transferred. */
+  readonly buffers: readonly ArrayBuffer[];
 }
 
 export interface InferReply extends ThreadSpan {
   /** One buffer an output, of the whole batch; transferred. */
-  readonly outputs: readonly ArrayBuffer[];
+  readonly buffers: readonly ArrayBuffer[];
 }
 
 /** Each operation's request and reply. */
 export interface Operations {
-  open: { request: { kind: DeviceKind }; reply: DeviceInfo };
+  /** Names of the adapters that Dawn finds; the thread cannot open a device afterwards. */
+  adapters: { request: Record<never, never>; reply: { names: readonly string[] } };
+  open: { request: OpenRequest; reply: DeviceInfo };
   /** Answers with the thread's time and the origin it counts from, in Unix milliseconds. */
   time: { request: Record<never, never>; reply: { nowMs: number; timeOriginMs: number } };
   load: { request: LoadRequest; reply: LoadReply };
+  /** What a model makes of the seeded input of one request, without keeping the model. */
+  reference: { request: { source: ModelSource }; reply: { buffers: readonly ArrayBuffer[] } };
   unload: { request: { modelId: number }; reply: Record<never, never> };
   loadWeights: { request: { modelId: number; copyId: number }; reply: ThreadSpan };
   evictWeights: { request: { modelId: number; copyId: number }; reply: ThreadSpan };

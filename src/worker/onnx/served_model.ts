@@ -3,14 +3,16 @@ import { ActionStatus } from "../../core/status.ts";
 import type { TensorSpec } from "../backend.ts";
 import { fillSeeded, viewAs } from "./data_types.ts";
 import type { Device } from "./device.ts";
-import { GpuWeights } from "./gpu_weights.ts";
-import type { HoistedWeight } from "./hoist.ts";
 import { exclusively, type OrtSession, type OrtTensor, releaseSession } from "./ort.ts";
+import { type PagedCopy, type PagedWeights, withCopy } from "./paged_weights.ts";
 import type { GraphPlan } from "./plan.ts";
 import { OperationError, type ThreadSpan } from "./protocol.ts";
 
 /** Seed of the inputs that nobody sent; request i of a batch gets the i-th seed from here. */
 export const INPUT_SEED = 2020;
+
+/** Copy that exists while a model is loaded, to warm it up and measure it. */
+export const TRIAL_COPY = -1;
 
 /** The result of one run: each output's buffer (its own) and actual dimensions, and when it ran. */
 export interface RunResult extends ThreadSpan {
@@ -25,23 +27,25 @@ function ownBuffer(tensor: OrtTensor): ArrayBuffer {
     : buffer.slice(byteOffset, byteOffset + byteLength);
 }
 
-/** Runs one session of a model. Weights that are not in the session come as `feeds`. */
+/** Runs one session of a model, with the weights of `copy` unless that is null. */
 export async function runSession(
   device: Device,
   session: OrtSession,
   plan: GraphPlan,
   batchSize: number,
   inputs: readonly ArrayBuffer[],
-  weightFeeds: Readonly<Record<string, OrtTensor>>,
+  copy: PagedCopy | null,
 ): Promise<RunResult> {
-  const feeds: Record<string, OrtTensor> = { ...weightFeeds };
+  const feeds: Record<string, OrtTensor> = {};
   plan.inputs.forEach(({ name, dtype, dims }, i) => {
     const shape = plan.batchable ? [batchSize, ...dims.slice(1)] : dims;
     feeds[name] = new device.ort.Tensor(dtype, viewAs(dtype, inputs[i]!), shape);
   });
   const { results, beginMs, endMs } = await exclusively(async () => {
     const beginMs = performance.now();
-    const results = await session.run(feeds);
+    const results = copy === null || device.gpu === null
+      ? await session.run(feeds)
+      : await withCopy(device.gpu.watch, copy, () => session.run(feeds));
     return { results, beginMs, endMs: performance.now() };
   });
   const outputs = plan.outputs.map(({ name }) => {
@@ -77,11 +81,11 @@ export class ServedModel {
   readonly #device: Device;
   readonly #session: OrtSession;
   readonly #plan: GraphPlan;
-  /** Null when the session holds the weights. */
-  readonly #weights: readonly HoistedWeight[] | null;
-  readonly #copies = new Map<number, GpuWeights | null>();
   readonly #inputs: readonly TensorSpec[];
+  readonly #copies = new Map<number, PagedCopy | null>();
   readonly #seeded = new Map<number, ArrayBuffer[]>();
+  /** Null while the session holds the weights. Changed only while there are no copies. */
+  weights: PagedWeights | null = null;
   /** Bytes a whole batch's outputs must have, per request; set once they are known. */
   outputs: readonly TensorSpec[] = [];
 
@@ -90,29 +94,25 @@ export class ServedModel {
     session: OrtSession,
     plan: GraphPlan,
     inputs: readonly TensorSpec[],
-    weights: readonly HoistedWeight[] | null,
   ) {
     this.#device = device;
     this.#session = session;
     this.#plan = plan;
     this.#inputs = inputs;
-    this.#weights = weights;
   }
 
   /** Makes a copy's weights resident; does nothing when they are. */
   async loadWeights(copyId: number): Promise<ThreadSpan> {
     const beginMs = performance.now();
     if (this.#copies.has(copyId)) return { beginMs, endMs: beginMs };
-    const { ort, gpu } = this.#device;
-    const copy = this.#weights === null || gpu === null
-      ? null
-      : await GpuWeights.upload(ort, gpu, this.#weights);
+    const copy = this.weights === null ? null : await this.weights.load();
     this.#copies.set(copyId, copy);
     return { beginMs, endMs: performance.now() };
   }
 
   evictWeights(copyId: number): void {
-    this.#copies.get(copyId)?.destroy();
+    const copy = this.#copies.get(copyId);
+    if (copy) this.weights?.evict(copy);
     this.#copies.delete(copyId);
   }
 
@@ -129,18 +129,14 @@ export class ServedModel {
         "the weights are not on the device",
       );
     }
-    let given = inputs;
-    if (given === null) {
-      given = this.#seeded.get(batchSize) ?? seededInputs(this.#inputs, batchSize);
-      this.#seeded.set(batchSize, [...given]);
-    }
+    const given = inputs ?? this.#seededInputs(batchSize);
     const result = await runSession(
       this.#device,
       this.#session,
       this.#plan,
       batchSize,
       given,
-      copy?.feeds ?? {},
+      copy,
     );
     this.outputs.forEach((spec, i) => {
       const expected = spec.bytes * (spec.batched ? batchSize : 1);
@@ -155,8 +151,16 @@ export class ServedModel {
   }
 
   async close(): Promise<void> {
-    for (const copy of this.#copies.values()) copy?.destroy();
-    this.#copies.clear();
+    for (const copyId of [...this.#copies.keys()]) this.evictWeights(copyId);
     await releaseSession(this.#session);
+  }
+
+  #seededInputs(batchSize: number): readonly ArrayBuffer[] {
+    let inputs = this.#seeded.get(batchSize);
+    if (inputs === undefined) {
+      inputs = seededInputs(this.#inputs, batchSize);
+      this.#seeded.set(batchSize, inputs);
+    }
+    return inputs;
   }
 }

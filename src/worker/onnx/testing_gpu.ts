@@ -22,12 +22,16 @@ import {
   TestBackend,
   writeModel,
 } from "./testing.ts";
+import type { Difference } from "./verify.ts";
 import { writeOcrModels } from "./testing_ocr.ts";
 
 /** What happened to one model. */
 export interface GpuCaseModel {
   readonly name: string;
-  readonly hoisted: boolean;
+  /** Whether each copy has its own weights on the device. */
+  readonly paged: boolean;
+  /** How the backend's own comparison with the CPU went. */
+  readonly check: Difference | null;
   readonly notes: readonly string[];
   readonly batchSizes: readonly number[];
   /** Largest difference from the native ONNX Runtime's outputs. */
@@ -69,7 +73,8 @@ async function serve(backend: TestBackend, name: string): Promise<Served> {
   const third = await backend.infer(loaded, 2, batchSize, inputs);
   const result = {
     name,
-    hoisted: backend.backend.isHoisted(loaded),
+    paged: (loaded.pagedBytes ?? 0) > 0,
+    check: backend.backend.onGpus(loaded)[0]!.check,
     notes: loaded.notes,
     batchSizes: loaded.batchSizes,
     difference: await differenceFromNative(loaded, inputs, first.outputs),
@@ -130,7 +135,11 @@ async function run(kind: "dawn" | "deno", names: readonly string[]): Promise<Gpu
     const served = [];
     for (const name of names) served.push(await serve(backend, name));
     backend.close();
-    const device = await openDevice(kind);
+    const device = await openDevice({
+      target: { kind, adapter: null },
+      pageBytes: 2 ** 20,
+      weightsCacheBytes: null,
+    });
     const models = [];
     for (const one of served) models.push(await compareWithPlain(device, one));
     return { device: device.info.name, refusal, models };

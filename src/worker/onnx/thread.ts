@@ -3,8 +3,9 @@
  * `protocol.ts`.
  */
 import { ActionStatus } from "../../core/status.ts";
-import { type Device, openDevice } from "./device.ts";
-import { loadModel } from "./load_model.ts";
+import { type Device, listAdapters, openDevice } from "./device.ts";
+import { describeError } from "./errors.ts";
+import { loadModel, referenceOutputs } from "./load_model.ts";
 import {
   type FromThread,
   OperationError,
@@ -62,9 +63,11 @@ type Handlers = {
 };
 
 const handlers: Handlers = {
-  async open({ kind }) {
-    device = await openDevice(kind);
-    device.gpu?.lost.then((info) => reportLoss(info.message || info.reason));
+  adapters: async () => ({ names: await listAdapters() }),
+
+  async open(request) {
+    device = await openDevice(request);
+    device.gpu?.device.lost.then((info) => reportLoss(info.message || info.reason));
     return device.info;
   },
 
@@ -76,6 +79,9 @@ const handlers: Handlers = {
       models.set(request.modelId, model);
       return reply;
     }),
+
+  reference: ({ source }) =>
+    afterLoads(async () => ({ buffers: await referenceOutputs(openedDevice(), source) })),
 
   unload: ({ modelId }) =>
     afterLoads(async () => {
@@ -98,7 +104,7 @@ const handlers: Handlers = {
 
   async infer({ modelId, copyId, batchSize, inputs }) {
     const { buffers, beginMs, endMs } = await modelOf(modelId).run(copyId, batchSize, inputs);
-    return { beginMs, endMs, outputs: buffers };
+    return { beginMs, endMs, buffers };
   },
 };
 
@@ -110,12 +116,14 @@ async function handle(message: ToThread): Promise<void> {
       request: ToThread,
     ) => Promise<Operations[OperationName]["reply"]>;
     const reply = await handler(message);
-    const transfer = "outputs" in reply && "beginMs" in reply ? reply.outputs : [];
-    scope.postMessage({ seq, reply }, transfer);
+    scope.postMessage({ seq, reply }, "buffers" in reply ? reply.buffers : []);
   } catch (error) {
     const status = error instanceof OperationError ? error.status : ActionStatus.runtimeError;
-    const text = error instanceof Error ? error.message : String(error);
-    scope.postMessage({ seq, status, message: text }, []);
+    scope.postMessage({ seq, status, message: describeError(error) }, []);
+    // ONNX Runtime's memory is in an unknown state after a trap: nothing it says can be trusted.
+    if (error instanceof WebAssembly.RuntimeError) {
+      reportLoss(`ONNX Runtime crashed: ${error.message}`);
+    }
   }
 }
 

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { predictedMs } from "./load_model.ts";
+import { predictedMs } from "./measure.ts";
 
 Deno.test("what the machine did besides is not predicted", () => {
   assert.equal(predictedMs([5, 1, 2, 3, 4, 1, 2, 3, 900, 800]), 5);

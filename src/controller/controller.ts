@@ -6,7 +6,7 @@
  * (5) once a second passes without that, (6) the loaded models are printed, and serving begins. Models
  * may be loaded later too, and workers may come and go: a newcomer gets all models before its GPUs serve.
  */
-import { type Clock, every, SECOND, type Timer } from "../core/clock.ts";
+import { type Clock, every, MS, SECOND, type Timer } from "../core/clock.ts";
 import type { Log } from "../core/log.ts";
 import { RequestStatus } from "../core/status.ts";
 import type { ModelSpec, Scheduler, SchedulerHost } from "../scheduler/scheduler.ts";
@@ -45,6 +45,8 @@ export const DEFAULT_CONTROLLER_OPTIONS: ControllerOptions = {
 
 /** The load phase ends when this long has passed without load activity. */
 const LOAD_STAGE_IDLE_NS = SECOND;
+/** Pause before a worker is asked again to empty its caches. */
+const CLEAR_RETRY_NS = 100 * MS;
 const SUMMARY_PERIOD_NS = 10 * SECOND;
 /** Ids are 32-bit unsigned on the wire. */
 const MAX_MODEL_ID = 0xffff_ffff;
@@ -282,9 +284,22 @@ export class Controller implements ClientRequests {
       if (this.#phase === "querying") this.#afterQuery();
       else this.#equip(worker);
     };
-    // The scheduler counts a GPU's pages from none taken, so what is left on it has to go.
-    if (state.gpus.some((gpu) => gpu.models.length > 0)) worker.peer.send("ClearCache", {}, ready);
+    // The scheduler counts a GPU's pages from none taken, so what an earlier controller has left there has
+    // to go. A worker without models has nothing.
+    if (state.models.length > 0) this.#clearCache(worker, ready);
     else ready();
+  }
+
+  /** Empties the caches of a worker; weights that are still in use are waited for. */
+  #clearCache(worker: Worker, done: () => void): void {
+    if (worker.peer.lost) return;
+    worker.peer.send("ClearCache", {}, (result) => {
+      if (result.kind === "ClearCacheResult") return done();
+      const why = result.kind === "ErrorResult" ? result.header.message : `it sent ${result.kind}`;
+      this.#log(`Worker ${worker.peer.id} has not emptied its caches yet: ${why}`);
+      const againNs = this.#clock.now() + CLEAR_RETRY_NS;
+      this.#clock.at(againNs, () => this.#clearCache(worker, done));
+    });
   }
 
   #afterQuery(): void {

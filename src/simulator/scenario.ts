@@ -4,6 +4,7 @@ import { Random } from "../core/random.ts";
 import { DEFAULT_CONTROLLER_OPTIONS } from "../controller/controller.ts";
 import { findWorkload } from "../client/workloads/registry.ts";
 import { Infer4 } from "../scheduler/infer4/infer4.ts";
+import type { InferAction, Request, SchedulerHost } from "../scheduler/scheduler.ts";
 import type { BackendModel, Failure } from "../worker/backend.ts";
 import { DEFAULT_WORKER_CONFIG } from "../worker/config.ts";
 import { FAULT_KINDS, type FaultKind, formatFault, randomFaults } from "./faults.ts";
@@ -93,8 +94,16 @@ export function runScenario(
   const meter = new GoodputMeter();
   let requests = 0;
   let good = 0;
+  let plannedLate = 0;
   const simulation = new Simulation({
     ...options,
+    makeScheduler: (clock, host) =>
+      options.makeScheduler(
+        clock,
+        watched(host, (action) => {
+          if (action.requests.some(late(action.expectedEndNs))) plannedLate++;
+        }),
+      ),
     telemetry: {
       onRequest: (record) => {
         meter.onRequest(record);
@@ -111,12 +120,32 @@ export function runScenario(
     simulation.clock.run(QUIET_NS);
     found = violations(simulation);
     if (requests === 0) found.push("nothing was requested");
+    if (plannedLate > 0) found.push(`${plannedLate} actions were planned to end after a deadline`);
     found.push(...notHealed(meter, options, description.includes("(crowded)")));
   } catch (error) {
     found = [`the simulation failed: ${error instanceof Error ? error.stack : String(error)}`];
   }
   return { description, requests, good, violations: found };
 }
+
+/** The host, with a look at each inference that the scheduler sends. */
+function watched<R extends Request>(
+  host: SchedulerHost<R>,
+  onInfer: (action: InferAction<R>) => void,
+): SchedulerHost<R> {
+  return {
+    send: (action) => {
+      if (action.type === "Infer") onInfer(action);
+      host.send(action);
+    },
+    refuse: (request, status, message) => host.refuse(request, status, message),
+    succeed: (action) => host.succeed(action),
+    transferNs: (workerId, bytes) => host.transferNs(workerId, bytes),
+  };
+}
+
+const late = (endNs: number) => ({ deadlineNs }: { readonly deadlineNs: number }) =>
+  endNs > deadlineNs;
 
 /** Whether goodput did not come back to its level within a second after the faults had healed. */
 function notHealed(

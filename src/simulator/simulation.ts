@@ -83,8 +83,8 @@ export class Simulation {
   readonly clients: readonly SimulatedClient[];
   /** Of the controller that runs now; null while it is down. */
   scheduler: Scheduler<PendingRequest> | null = null;
-  /** Runs of workloads, those of crashed clients included. */
-  readonly runs: WorkloadRun[] = [];
+  /** Runs of workloads, those of crashed clients included, and when they ended, by their own clocks. */
+  readonly runs: { readonly run: WorkloadRun; endedNs: number | null }[] = [];
   /** Answers to requests that nobody waited for: a request answered twice is among them. */
   strayAnswers = 0;
   /** Why workloads could not be run. */
@@ -245,14 +245,19 @@ export class Simulation {
       {
         onStart: () => {},
         onEnd: (error) => {
-          if (error !== null && client.closedBecause === null) this.errors.push(error);
+          record.endedNs = node.clock.now();
+          if (error === null || client.closedBecause !== null || this.#stopped) return;
+          // While faults last, an error is an answer as good as any; then another try must succeed.
+          if (this.clock.now() > this.healedNs) this.errors.push(error);
+          client.close(again);
         },
       },
     );
     node.client = client;
     node.run = run;
     node.link = link;
-    this.runs.push(run);
+    const record: { run: WorkloadRun; endedNs: number | null } = { run, endedNs: null };
+    this.runs.push(record);
     run.start();
   }
 

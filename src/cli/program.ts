@@ -35,6 +35,11 @@ const subcommands: readonly Subcommand[] = [
     load: async () => (await import("./client.ts")).clientCommand(),
   },
   {
+    name: "simulate",
+    summary: "run a whole cluster in virtual time",
+    load: async () => (await import("./simulate.ts")).simulateCommand(),
+  },
+  {
     name: "check-model",
     summary: "run one model and show its sizes and times",
     load: async () => (await import("./check_model.ts")).checkModelCommand(),

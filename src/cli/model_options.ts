@@ -10,6 +10,7 @@ export interface ModelOptions {
   readonly device: DeviceChoice;
   readonly gpu?: string[];
   readonly shape?: Shapes;
+  readonly fill?: Record<string, number>;
   readonly verify: VerifyChoice;
   readonly tolerance?: Partial<Tolerances>;
 }
@@ -22,6 +23,19 @@ export function parseShape(text: string, earlier: Shapes | undefined): Shapes {
     throw new InvalidArgumentError("Expected an input and its sizes, such as x=1,3,224,224.");
   }
   return { ...earlier, [match[1]!]: dims };
+}
+
+/** Reads "sr=16000" and adds it to what earlier options gave. */
+export function parseFill(
+  text: string,
+  earlier: Record<string, number> | undefined,
+): Record<string, number> {
+  const match = /^(.+)=([^=]+)$/.exec(text);
+  const value = Number(match?.[2]);
+  if (match === null || !Number.isFinite(value)) {
+    throw new InvalidArgumentError("Expected an input and a number, such as sr=16000.");
+  }
+  return { ...earlier, [match[1]!]: value };
 }
 
 /** Reads "float32=1e-4" and adds it to what earlier options gave. */
@@ -58,6 +72,12 @@ export function addModelOptions(command: Command): Command {
     )
     .addOption(
       new Option(
+        "--fill <name=number>",
+        "value of an input that is made here and cannot be any number, e.g. sr=16000; kept in model.json (repeatable)",
+      ).argParser(parseFill),
+    )
+    .addOption(
+      new Option(
         "--verify <what>",
         "when a GPU's results differ from the CPU's: say so, refuse the model, or do not compare",
       ).choices(VERIFY_CHOICES).default("warn"),
@@ -76,6 +96,7 @@ export function backendOptions(options: ModelOptions) {
     device: options.device,
     ...(options.gpu === undefined ? {} : { gpus: options.gpu }),
     ...(options.shape === undefined ? {} : { shapes: options.shape }),
+    ...(options.fill === undefined ? {} : { fill: options.fill }),
     verify: options.verify,
     ...(options.tolerance === undefined ? {} : { tolerances: options.tolerance }),
   };

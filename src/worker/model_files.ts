@@ -79,6 +79,7 @@ const modelJsonSchema = z.strictObject({
     { message: "batch sizes must begin with 1 and ascend" },
   ).optional(),
   shapes: z.record(z.string(), z.array(dimension).min(1).max(16)).optional(),
+  fill: z.record(z.string(), z.number()).optional(),
   profiles: z.record(z.string().min(1), profileSchema).default({}),
 });
 

@@ -86,6 +86,13 @@ export function elementBytes(onnx: number): number {
   return ELEMENT_SIZES[onnx] ?? 0;
 }
 
+/** Makes every element `value`, which must be whole unless `dtype` is a float. */
+export function fillWith(dtype: DataType, buffer: ArrayBuffer, value: number): void {
+  const data = viewAs(dtype, buffer);
+  if (data instanceof BigInt64Array || data instanceof BigUint64Array) data.fill(BigInt(value));
+  else data.fill(value);
+}
+
 /**
  * Fills a buffer with seeded values that most models accept: floats in [-1, 1), bytes of any value, and
  * zeros and ones for the wider integers, which are often indices.

@@ -180,7 +180,7 @@ export async function referenceOutputs(
   try {
     const session = await createSession(device.ort, device.executionProvider, file, externalData);
     try {
-      const seeded = seededInputs(inputSpecs(plan), 1);
+      const seeded = seededInputs(plan, inputSpecs(plan), 1);
       return (await runSession(device, session, plan, 1, seeded, null)).buffers;
     } finally {
       await releaseSession(session);

@@ -5,7 +5,7 @@ import { type BackendModel, type Failure, isFailure, type LoadModelOptions } fro
 import { ModelFileError, type ModelFolder, readModelFolder } from "../model_files.ts";
 import type { GpuSlot, RepeatableLoad } from "./gpu_slot.ts";
 import type { ThreadTimeouts } from "./gpu_thread.ts";
-import type { InputShapes } from "./plan.ts";
+import type { InputFill, InputShapes } from "./plan.ts";
 import { knownTimes, type LoadedOnGpu, saveProfiles, storedCheck } from "./profiles.ts";
 import type { LoadReply, LoadRequest } from "./protocol.ts";
 import { ReferenceThread } from "./reference_thread.ts";
@@ -41,6 +41,8 @@ export interface ModelLoaderOptions {
   readonly shapes: InputShapes;
   /** Whether a model that they do not fit is refused, rather than loaded without them. */
   readonly strictShapes: boolean;
+  /** Values of inputs that cannot be any number, which go before those in model.json. */
+  readonly fill: InputFill;
   readonly verify: VerifyChoice;
   readonly tolerances: Tolerances;
   readonly timeouts: ThreadTimeouts;
@@ -330,6 +332,7 @@ export class ModelLoader {
         maxBytes: maxModelBytes,
         shapes: strictShapes ? { ...stored, ...shapes } : stored,
         generalShapes: strictShapes ? {} : shapes,
+        fill: { ...json?.fill, ...this.#options.fill },
       },
       batchSizes: BATCH_SIZES.filter((size) =>
         size === 1 ||

@@ -19,7 +19,7 @@ import { type DeviceChoice, openSlots } from "./choose_devices.ts";
 import type { GpuSlot } from "./gpu_slot.ts";
 import type { ThreadTimeouts } from "./gpu_thread.ts";
 import { ModelLoader, type ProfileUse } from "./model_loader.ts";
-import type { InputShapes } from "./plan.ts";
+import type { InputFill, InputShapes } from "./plan.ts";
 import type { LoadedOnGpu } from "./profiles.ts";
 import type { DeviceInfo, DeviceTarget } from "./protocol.ts";
 import { DEFAULT_TOLERANCES, type Tolerances, type VerifyChoice } from "./verify.ts";
@@ -58,6 +58,8 @@ export interface OnnxBackendOptions {
   readonly shapes?: InputShapes;
   /** Whether a model that they do not fit is refused, rather than loaded without them. */
   readonly strictShapes?: boolean;
+  /** Values of inputs that are made here and cannot be any number, such as a sampling rate. */
+  readonly fill?: InputFill;
   /** Whether results are compared with the CPU's when a model is first loaded on a device. */
   readonly verify?: VerifyChoice;
   readonly tolerances?: Partial<Tolerances>;
@@ -104,6 +106,7 @@ export class OnnxBackend implements Backend {
       maxBatchSize: options.maxBatchSize ?? 16,
       hostWeightsBytes: options.hostWeightsBytes ?? Infinity,
       shapes: options.shapes ?? {},
+      fill: options.fill ?? {},
       strictShapes: options.strictShapes ?? false,
       verify: options.verify ?? "warn",
       tolerances: { ...DEFAULT_TOLERANCES, ...options.tolerances },

@@ -13,6 +13,8 @@ export interface PlannedInput {
   readonly dtype: DataType;
   /** The whole shape at batch size 1. */
   readonly dims: readonly number[];
+  /** What every element is where nobody sends an input; undefined for seeded values. */
+  readonly fill?: number;
 }
 
 export interface GraphPlan {
@@ -23,6 +25,9 @@ export interface GraphPlan {
   /** Whether the first dimension of every input is left open, so that requests may be batched. */
   readonly batchable: boolean;
 }
+
+/** Values given by the user for inputs that cannot be any number, by input. */
+export type InputFill = Readonly<Record<string, number>>;
 
 /** Sizes given by the user for dynamic dimensions, by input; the first is that of one request. */
 export type InputShapes = Readonly<Record<string, readonly number[]>>;
@@ -80,9 +85,15 @@ function suits(input: ValueInfo, shape: readonly number[]): boolean {
  *
  * @param own sizes given for this model, which must fit it.
  * @param general sizes given for whatever model they fit; they go before its own.
+ * @param fill values of inputs that are made here, of any model.
  * @throws {ModelShapeError} when a dimension is open, or a type is one that requests cannot carry.
  */
-export function planGraph(model: Model, own: InputShapes, general: InputShapes = {}): GraphPlan {
+export function planGraph(
+  model: Model,
+  own: InputShapes,
+  general: InputShapes = {},
+  fill: InputFill = {},
+): GraphPlan {
   const initializers = new Set(model.graph.initializer.map((tensor) => tensor.name));
   const inputs = model.graph.input.filter((input) => !initializers.has(input.name));
   const unknown = Object.keys(own).find((name) => !inputs.some((input) => input.name === name));
@@ -119,7 +130,14 @@ export function planGraph(model: Model, own: InputShapes, general: InputShapes =
           } or in model.json: "shapes": {"${input.name}": [${example}]}`,
       );
     }
-    return { name: input.name, dtype: elementType(input, "input"), dims };
+    const value = fill[input.name];
+    const dtype = elementType(input, "input");
+    if (value !== undefined && !dtype.startsWith("float") && !Number.isSafeInteger(value)) {
+      throw new ModelShapeError(
+        `input "${input.name}" is of ${dtype} and cannot be filled with ${value}`,
+      );
+    }
+    return { name: input.name, dtype, dims, ...(value === undefined ? {} : { fill: value }) };
   });
   return {
     inputs: planned,

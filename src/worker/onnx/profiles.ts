@@ -84,6 +84,11 @@ export function saveProfiles(
   const first = onGpus[0]!.reply;
   const kept = { ...json.shapes };
   for (const [name, dims] of Object.entries(first.shapes)) kept[name] = [...dims];
+  const fill = { ...json.fill };
+  for (const { name } of first.inputs) {
+    const value = onGpus[0]!.request.source.fill[name];
+    if (value !== undefined) fill[name] = value;
+  }
   const inputs = declarations(first.inputs);
   // Times of other shapes are of no use to anybody.
   const same = JSON.stringify(inputDims({ ...json, inputs })) === JSON.stringify(inputDims(json));
@@ -112,6 +117,7 @@ export function saveProfiles(
     outputs: declarations(first.outputs),
     weights_bytes: first.weightsBytes,
     ...(Object.keys(kept).length > 0 ? { shapes: kept } : {}),
+    ...(Object.keys(fill).length > 0 ? { fill } : {}),
     profiles,
   });
 }

@@ -4,7 +4,7 @@
  */
 import type { ActionStatus } from "../../core/status.ts";
 import type { TensorSpec } from "../backend.ts";
-import type { InputShapes } from "./plan.ts";
+import type { InputFill, InputShapes } from "./plan.ts";
 
 /** What runs the models: Dawn (Chrome's WebGPU), Deno's own WebGPU, or the CPU. */
 export type DeviceKind = "dawn" | "deno" | "wasm";
@@ -55,6 +55,8 @@ export interface ModelSource {
   readonly shapes: InputShapes;
   /** Sizes given for whatever model they fit, which go before its own. */
   readonly generalShapes: InputShapes;
+  /** Values of inputs that nobody sends and that cannot be any number. */
+  readonly fill: InputFill;
 }
 
 /** Times that need no measuring, as long as the model's other files and its shapes are the same. */

@@ -83,7 +83,7 @@ export async function readModel(source: ModelSource): Promise<ReadModel> {
   try {
     const model = decodeModel(new Uint8Array(source.file));
     const tensors = allTensors(model.graph);
-    const plan = planGraph(model, source.shapes, source.generalShapes);
+    const plan = planGraph(model, source.shapes, source.generalShapes, source.fill);
     const weightsBytes = tensors.reduce((sum, tensor) => sum + bytesOf(tensor), 0);
     if (!(weightsBytes <= Number.MAX_SAFE_INTEGER && weightsBytes >= 0)) {
       throw refuse("the dimensions of its weights make no sense: the file is damaged");

@@ -1,7 +1,7 @@
 /** A model on this thread's device: its session, its weights in host memory, its copies. */
 import { ActionStatus } from "../../core/status.ts";
 import type { TensorSpec } from "../backend.ts";
-import { fillSeeded, viewAs } from "./data_types.ts";
+import { fillSeeded, fillWith, viewAs } from "./data_types.ts";
 import type { Device } from "./device.ts";
 import { exclusively, type OrtSession, type OrtTensor, releaseSession } from "./ort.ts";
 import { type PagedCopy, type PagedWeights, withCopy } from "./paged_weights.ts";
@@ -63,11 +63,17 @@ export async function runSession(
 
 /** The same values each time: `batchSize` different requests, concatenated for each input. */
 export function seededInputs(
+  plan: GraphPlan,
   specs: readonly TensorSpec[],
   batchSize: number,
 ): ArrayBuffer[] {
   return specs.map((spec, input) => {
     const buffer = new ArrayBuffer(spec.bytes * batchSize);
+    const fill = plan.inputs[input]!.fill;
+    if (fill !== undefined) {
+      fillWith(spec.dtype, buffer, fill);
+      return buffer;
+    }
     for (let i = 0; i < batchSize; i++) {
       const share = new ArrayBuffer(spec.bytes);
       fillSeeded(spec.dtype, share, INPUT_SEED + i * specs.length + input);
@@ -158,7 +164,7 @@ export class ServedModel {
   #seededInputs(batchSize: number): readonly ArrayBuffer[] {
     let inputs = this.#seeded.get(batchSize);
     if (inputs === undefined) {
-      inputs = seededInputs(this.#inputs, batchSize);
+      inputs = seededInputs(this.#plan, this.#inputs, batchSize);
       this.#seeded.set(batchSize, inputs);
     }
     return inputs;

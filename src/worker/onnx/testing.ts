@@ -1,5 +1,4 @@
 /** Small graphs and the reference that the tests of this folder compare with. */
-import { Random } from "../../core/random.ts";
 import { SystemClock } from "../../core/system_clock.ts";
 import {
   type BackendModel,
@@ -8,6 +7,8 @@ import {
   isFailure,
   type Span,
 } from "../backend.ts";
+import { joinInputs } from "./blobs.ts";
+import { fillSeeded, fillWith, viewAs } from "./data_types.ts";
 import { OnnxBackend, type OnnxBackendOptions } from "./onnx_backend.ts";
 import { type Attribute, encodeModel, type Model, type Node, type Tensor } from "./proto.ts";
 
@@ -30,6 +31,23 @@ export function node(
   attribute: Attribute[] = [],
 ): Node {
   return { opType, input, output: [output], attribute };
+}
+
+/** A tensor of int64, or of int32 or (u)int8 by ONNX's number of the type. */
+export function intTensor(
+  name: string,
+  dims: number[],
+  values: readonly number[],
+  dataType = 7,
+): Tensor {
+  const array = dataType === 7
+    ? BigInt64Array.from(values, BigInt)
+    : dataType === 6
+    ? Int32Array.from(values)
+    : dataType === 3
+    ? Int8Array.from(values)
+    : Uint8Array.from(values);
+  return { name, dims, dataType, rawData: new Uint8Array(array.buffer) };
 }
 
 /** A model of one input "x" and one output "y". */
@@ -68,40 +86,37 @@ export function writeModel(
 }
 
 interface NodeOrt {
-  Tensor: new (type: string, data: Float32Array, dims: number[]) => { data: Float32Array };
+  Tensor: new (type: string, data: unknown, dims: number[]) => { data: ArrayBufferView };
   InferenceSession: {
     create(path: string, options: Record<string, unknown>): Promise<{
-      run(feeds: Record<string, unknown>): Promise<Record<string, { data: Float32Array }>>;
+      run(feeds: Record<string, unknown>): Promise<Record<string, { data: ArrayBufferView }>>;
       release(): Promise<void>;
     }>;
   };
 }
 
-/**
- * What the native ONNX Runtime makes of one batch of float32 inputs: one array an output, of the whole
- * batch.
- */
+/** What the native ONNX Runtime makes of one batch: the bytes of each output, of the whole batch. */
 export async function nativeOutputs(
   loaded: BackendModel,
   blobs: readonly Uint8Array[],
-): Promise<Float32Array[]> {
+): Promise<ArrayBuffer[]> {
   const imported = await import("onnxruntime-node") as unknown as NodeOrt & { default?: NodeOrt };
   const ort = imported.default ?? imported;
   const session = await ort.InferenceSession.create(loaded.source, {
     logSeverityLevel: 3,
     intraOpNumThreads: 1,
   });
-  let offset = 0;
-  const feeds = Object.fromEntries(loaded.inputs.map(({ name, shape, batched, bytes }) => {
-    const data = new Uint8Array(bytes * blobs.length);
-    blobs.forEach((blob, i) => data.set(blob.subarray(offset, offset + bytes), i * bytes));
-    offset += bytes;
+  const buffers = joinInputs(loaded.inputs, blobs, blobs.length);
+  const feeds = Object.fromEntries(loaded.inputs.map(({ name, dtype, shape, batched }, i) => {
     const dims = batched ? [blobs.length, ...shape] : [...shape];
-    return [name, new ort.Tensor("float32", new Float32Array(data.buffer), dims)];
+    return [name, new ort.Tensor(dtype, viewAs(dtype, buffers[i]!), dims)];
   }));
   const results = await session.run(feeds);
   await session.release();
-  return loaded.outputs.map(({ name }) => results[name]!.data);
+  return loaded.outputs.map(({ name }) => {
+    const { buffer, byteOffset, byteLength } = results[name]!.data;
+    return buffer.slice(byteOffset, byteOffset + byteLength) as ArrayBuffer;
+  });
 }
 
 /** A backend whose calls are promises. A failure is a rejection with "STATUS: message". */
@@ -161,17 +176,29 @@ function promised<T extends object>(start: (done: Done<T>) => void): Promise<T> 
   });
 }
 
-/** One request's input blob of float32 values in [-1, 1). */
-export function randomBlob(loaded: BackendModel, seed: number): Uint8Array {
-  const random = new Random(seed);
-  const values = Float32Array.from(
-    { length: loaded.inputBytes / 4 },
-    () => random.float() * 2 - 1,
-  );
-  return new Uint8Array(values.buffer);
+/** One request's input blob: seeded values of each input's type, floats in [-1, 1), or those given. */
+export function randomBlob(
+  loaded: BackendModel,
+  seed: number,
+  fill: Readonly<Record<string, number>> = {},
+): Uint8Array {
+  const blob = new Uint8Array(loaded.inputBytes);
+  let offset = 0;
+  loaded.inputs.forEach(({ name, dtype, bytes }, i) => {
+    const share = new ArrayBuffer(bytes);
+    const value = fill[name];
+    if (value === undefined) fillSeeded(dtype, share, seed + 1000 * i);
+    else fillWith(dtype, share, value);
+    blob.set(new Uint8Array(share), offset);
+    offset += bytes;
+  });
+  return blob;
 }
 
-/** Largest difference between served blobs and the native ONNX Runtime's outputs of the same batch. */
+/**
+ * Largest difference between served blobs and the native ONNX Runtime's outputs of the same batch:
+ * Infinity as soon as one element that is no float differs.
+ */
 export async function differenceFromNative(
   loaded: BackendModel,
   inputs: readonly Uint8Array[],
@@ -180,15 +207,17 @@ export async function differenceFromNative(
   const native = await nativeOutputs(loaded, inputs);
   let largest = 0;
   let offset = 0;
-  loaded.outputs.forEach(({ bytes }, i) => {
+  loaded.outputs.forEach(({ bytes, dtype }, i) => {
     outputs.forEach((blob, request) => {
-      const served = new Float32Array(blob.slice(offset, offset + bytes).buffer);
-      const expected = native[i]!.subarray(request * served.length, (request + 1) * served.length);
-      served.forEach((value, j) => {
+      const served = viewAs(dtype, blob.slice(offset, offset + bytes).buffer);
+      const expected = viewAs(dtype, native[i]!.slice(request * bytes, (request + 1) * bytes));
+      const isFloat = dtype === "float32" || dtype === "float16";
+      for (let j = 0; j < expected.length; j++) {
+        if (served[j] === expected[j]) continue;
+        const difference = isFloat ? Math.abs(Number(served[j]) - Number(expected[j])) : Infinity;
         // Also catches NaN, of which Math.max would make NaN and then compare false.
-        const difference = Math.abs(value - expected[j]!);
         largest = difference <= largest ? largest : difference;
-      });
+      }
     });
     offset += bytes;
   });

@@ -1,10 +1,27 @@
-/** The client library: what another program needs to use a Clockwork controller. */
-export { MS, SECOND, US } from "../core/clock.ts";
+/**
+ * The client library: what another program needs to use a Clockwork controller. See
+ * docs/client-library.md.
+ *
+ * @example
+ * ```ts
+ * import { connect, MS } from "clockwork/client";
+ *
+ * const clockwork = await connect("127.0.0.1:12346");
+ * const [model] = await clockwork.loadModel("resnet50_v2");
+ * await clockwork.ready();
+ * const input = new Float32Array(model.inputBytes / 4);
+ * const output = await clockwork.infer(model, new Uint8Array(input.buffer), { deadlineNs: 100 * MS });
+ * await clockwork.close();
+ * ```
+ */
+import { payloads } from "../wire/payload_pool.ts";
+
+export { type Clock, MS, SECOND, type Timer, US } from "../core/clock.ts";
 export { RequestStatus } from "../core/status.ts";
 export { SystemClock } from "../core/system_clock.ts";
 export { type Address, parseAddress } from "../wire/tcp.ts";
 export { Client, type ClientOptions, type InferOptions, type Model, NO_INPUT } from "./client.ts";
-export { connectClient } from "./connect.ts";
+export { connect, connectClient, CONTROLLER_PORT } from "./connect.ts";
 export { ClockworkClient } from "./promises.ts";
 export {
   describeStatus,
@@ -14,3 +31,11 @@ export {
   type Result,
   type Success,
 } from "./result.ts";
+
+/**
+ * Gives the memory of an output back for later ones. Optional: without it the output is garbage
+ * collected. Nothing may read the output afterwards, nor any view of its memory.
+ */
+export function releaseOutput(output: Uint8Array): void {
+  payloads.release(output);
+}

@@ -5,22 +5,36 @@ import { type Done, RequestError } from "./result.ts";
 
 /**
  * A {@link Client} for programs that await. A request that is not answered with success rejects with a
- * {@link RequestError}, which has the controller's status and message.
+ * {@link RequestError}, which has the controller's status and message. Any number of requests may wait
+ * for their answers at a time, up to the client's limit.
  *
  * @example
  * ```ts
- * const [model] = await clockwork.loadModel("resnet50_v2/model");
+ * const [model] = await clockwork.loadModel("resnet50_v2");
+ * await clockwork.ready();
  * const output = await clockwork.infer(model, input, { deadlineNs: 100 * MS });
  * ```
  */
 export class ClockworkClient {
+  /** The same client for programs that do not await: without a promise a request. */
   readonly callbacks: Client;
+  readonly #onClosed: () => void;
 
-  constructor(client: Client) {
+  /** `onClosed` is called when the connection has ended after `close`. */
+  constructor(client: Client, onClosed: () => void = () => {}) {
     this.callbacks = client;
+    this.#onClosed = onClosed;
   }
 
-  /** Loads copies of the model at `path`, as the workers see it; waits while the controller starts. */
+  /** Resolves when the controller serves what has been loaded: until then it refuses inferences. */
+  async ready(): Promise<void> {
+    await this.ls();
+  }
+
+  /**
+   * Loads copies of a model; waits while the controller starts. `path` is what the workers call it: a
+   * name in their CLOCKWORK_MODEL_DIR, or a path there.
+   */
   loadModel(path: string, copies = 1): Promise<readonly Model[]> {
     return this.#settled(
       `loading ${path}`,
@@ -28,7 +42,11 @@ export class ClockworkClient {
     );
   }
 
-  /** Runs one inference; `input` is null when the worker shall make one. Resolves to the output. */
+  /**
+   * Runs one inference. `input` has `model.inputBytes` bytes, the model's inputs one after the other,
+   * and must not be changed before the answer; null lets the worker make one. Resolves to the
+   * outputs, likewise.
+   */
   infer(model: Model, input: Uint8Array | null, options: InferOptions = {}): Promise<Uint8Array> {
     const pieces = input === null ? NO_INPUT : [input];
     return this.#settled(
@@ -49,7 +67,12 @@ export class ClockworkClient {
 
   /** Rejects what waits for answers, and resolves when the connection has ended. */
   close(): Promise<void> {
-    return new Promise((resolve) => this.callbacks.close(resolve));
+    return new Promise((resolve) =>
+      this.callbacks.close(() => {
+        this.#onClosed();
+        resolve();
+      })
+    );
   }
 
   #settled<T>(what: string, ask: (done: Done<T>) => void): Promise<T> {

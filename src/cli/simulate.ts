@@ -1,5 +1,5 @@
 /** `clockwork simulate TYPE [options] -- WORKLOAD [parameters]`. */
-import { Command, InvalidArgumentError } from "commander";
+import { Command, InvalidArgumentError, Option } from "commander";
 import { SECOND, US } from "../core/clock.ts";
 import { DEFAULT_CONTROLLER_OPTIONS } from "../controller/controller.ts";
 import { ModelDir } from "../client/model_dir.ts";
@@ -63,21 +63,26 @@ const fraction = (text: string): number => {
   return value;
 };
 
+/** Schedulers that serve clients. */
+const simulated = schedulers.filter(({ clients }) => clients);
+
 export function simulateCommand(): Command {
-  const duration = (flags: string, what: string) => [flags, what, parseDuration] as const;
   return new Command("simulate")
     .description(
-      "Runs controller, workers and clients in this process and in virtual time: the same code, far\n" +
-        "faster, and the same run each time. TYPE is the scheduler, as for `controller`; the\n" +
+      "Runs a whole cluster in one process and in virtual time: the same code, but faster,\n" +
+        "and the same run each time. TYPE is the scheduler, as for `controller`; the\n" +
         "workload and its parameters, as for `client`, follow after --.",
     )
-    .argument("<TYPE>", `scheduler: ${schedulers.map(({ name }) => name).join(", ")}`)
+    .argument("<TYPE>", `scheduler: ${simulated.map(({ name }) => name).join(", ")}`)
     .argument("<workload...>", "a workload and its parameters")
     .option("--workers <n>", "workers", parseInteger(1, 10_000), 1)
     .option("--gpus <n>", "GPUs of each worker", parseInteger(1, 4096), 2)
     .option("--clients <n>", "clients, each with the whole workload", parseInteger(1, 10_000), 1)
-    .option(...duration("--duration <time>", "virtual time to simulate, e.g. 1h"), 60 * SECOND)
-    .option(...duration("--interval <time>", "virtual time from one line to the next"))
+    .addOption(
+      new Option("--duration <time>", "virtual time to simulate, e.g. 1h")
+        .argParser(parseDuration).default(60 * SECOND, "60s"),
+    )
+    .option("--interval <time>", "virtual time from one line to the next", parseDuration)
     .option("--seed <n>", "seed of everything random", parseInteger(0, 0xffff_ffff), 1)
     .option("--latency <us>", "one-way latency, in µs", parseInteger(0, 1e7), 50)
     .option(
@@ -112,7 +117,10 @@ export function simulateCommand(): Command {
       parseInteger(0, 1000),
       0,
     )
-    .option("--fault <what>", "KIND@SECONDS:MILLISECONDS[:TARGET], repeatable", parseFaults, [])
+    .addOption(
+      new Option("--fault <what>", "KIND@SECONDS:MILLISECONDS[:TARGET], repeatable")
+        .argParser(parseFaults).default([], "none"),
+    )
     .option("--faults <n>", "so many faults by seed", parseInteger(0, 100_000), 0)
     .option("--max-batch <n>", "do not use larger batches", parseInteger(1, 4096), 8)
     .option(
@@ -201,9 +209,9 @@ function prepare(
   options: Options,
   zoo: ModelDir,
 ): Omit<SimulationOptions, "readModel" | "telemetry" | "log"> {
-  const scheduler = schedulers.find(({ name }) => name === type);
-  if (scheduler === undefined || !scheduler.clients) {
-    const names = schedulers.filter(({ clients }) => clients).map(({ name }) => name).join(", ");
+  const scheduler = simulated.find(({ name }) => name === type);
+  if (scheduler === undefined) {
+    const names = simulated.map(({ name }) => name).join(", ");
     throw new UsageError(`unknown scheduler "${type}": those that can be simulated are ${names}`);
   }
   const pageBytes = DEFAULT_WORKER_CONFIG.weights_cache_page_size;

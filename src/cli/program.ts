@@ -35,6 +35,11 @@ const subcommands: readonly Subcommand[] = [
     load: async () => (await import("./client.ts")).clientCommand(),
   },
   {
+    name: "report",
+    summary: "show what a controller's logs tell, as a table or a page with plots",
+    load: async () => (await import("./report.ts")).reportCommand(),
+  },
+  {
     name: "simulate",
     summary: "run a whole cluster in virtual time",
     load: async () => (await import("./simulate.ts")).simulateCommand(),

@@ -2,13 +2,21 @@
 import type { ActionRef, Arrival, Requester } from "./action.ts";
 import type { Failure } from "./backend.ts";
 import type { Gpu } from "./gpu.ts";
+import type { Model } from "./model_registry.ts";
 import { ClearGpuAction } from "./weights_actions.ts";
 
-/** Clears each GPU after the transfers that it already has, and answers when all are clear. */
-export function clearCache(gpus: readonly Gpu[], arrival: Arrival<"ClearCache">): void {
+/**
+ * Clears each GPU after the transfers that it already has, and answers when all are clear. With
+ * `concerns`, only of the weights of models for which that is so.
+ */
+export function clearCache(
+  gpus: readonly Gpu[],
+  arrival: Arrival<"ClearCache">,
+  concerns?: (model: Model) => boolean,
+): void {
   const gather = new Gather(gpus.length, arrival);
   for (const gpu of gpus) {
-    gpu.transfers.add(new ClearGpuAction({ ...arrival, requester: gather }, gpu));
+    gpu.transfers.add(new ClearGpuAction({ ...arrival, requester: gather }, gpu, concerns));
   }
 }
 

@@ -13,6 +13,10 @@ export interface Model {
   /** Pages that its weights take on a GPU. */
   readonly pages: number;
   readonly facts: ModelFacts;
+  /** Copies that are left of those that were loaded together: the last one's end frees the memory. */
+  readonly load: { copies: number };
+  /** It is being unloaded: nothing new may begin with it. */
+  leaving: boolean;
 }
 
 /** Ids are 32-bit unsigned on the wire. */
@@ -91,9 +95,35 @@ export class ModelRegistry {
     facts: ModelFacts,
   ): void {
     this.#listedBytes += copies * listedBytes(path, facts.supported_batch_sizes.length);
+    const load = { copies };
+    const pages = facts.num_weights_pages;
     for (let id = firstId; id < firstId + copies; id++) {
-      this.#models.set(id, { id, path, backendModel, pages: facts.num_weights_pages, facts });
+      this.#models.set(id, { id, path, backendModel, pages, facts, load, leaving: false });
     }
+  }
+
+  /** The models among `copies` ids from `firstId` on. */
+  inRange(firstId: number, copies: number): Model[] {
+    const found: Model[] = [];
+    // Whichever is shorter: a peer may name a range of a million.
+    if (copies > this.#models.size) {
+      for (const model of this.#models.values()) {
+        if (model.id >= firstId && model.id < firstId + copies) found.push(model);
+      }
+      return found;
+    }
+    for (let id = firstId; id < firstId + copies; id++) {
+      const model = this.#models.get(id);
+      if (model !== undefined) found.push(model);
+    }
+    return found;
+  }
+
+  /** Forgets a copy; returns whether it was the last one of its load. */
+  remove(model: Model): boolean {
+    if (!this.#models.delete(model.id)) return false;
+    this.#listedBytes -= listedBytes(model.path, model.facts.supported_batch_sizes.length);
+    return --model.load.copies === 0;
   }
 }
 

@@ -50,6 +50,7 @@ export class Session implements LinkHandler, Requester {
         return this.#submit(message);
       case "LoadModelFromDisk":
       case "ClearCache":
+      case "UnloadModel":
       case "GetWorkerState": {
         const nowNs = this.#context.clock.now() - this.link.sync.offsetNs;
         this.#context.log(`Received ${describeAction(message, nowNs)}`);

@@ -29,6 +29,11 @@ export class LoadWeightsAction extends Action<"LoadWeights"> {
       engine.release(this);
       return;
     }
+    if (model.leaving) {
+      this.fail(ActionStatus.unknownModel, `model ${model.id} has been unloaded`);
+      engine.release(this);
+      return;
+    }
     if (gpu.resident(model.id) !== undefined) {
       this.fail(
         ActionStatus.weightsAlreadyLoaded,
@@ -112,13 +117,20 @@ export class EvictWeightsAction extends Action<"EvictWeights"> {
   }
 }
 
-/** Takes all weights off one GPU, except those in use; a part of ClearCache. */
+/** Takes weights off one GPU, except those in use; a part of ClearCache and of UnloadModel. */
 export class ClearGpuAction extends Action<"ClearCache"> {
   readonly #gpu: Gpu;
+  readonly #concerns: (model: Model) => boolean;
 
-  constructor(arrival: Arrival<"ClearCache">, gpu: Gpu) {
+  /** `concerns` tells whose weights are to go. */
+  constructor(
+    arrival: Arrival<"ClearCache">,
+    gpu: Gpu,
+    concerns: (model: Model) => boolean = () => true,
+  ) {
     super(arrival);
     this.#gpu = gpu;
+    this.#concerns = concerns;
   }
 
   get tooLateStatus(): Failure["status"] {
@@ -144,6 +156,7 @@ export class ClearGpuAction extends Action<"ClearCache"> {
       engine.release(this);
     };
     for (const resident of [...gpu.residents()]) {
+      if (!this.#concerns(resident.model)) continue;
       if (resident.executing) {
         inUse.push(resident.model.id);
         continue;

@@ -20,6 +20,7 @@ import { type BatchLimits, InferAction, readBatch } from "./infer_action.ts";
 import { LoadModelAction, type LoadModelContext, loadModelProblem } from "./load_model_action.ts";
 import { type Model, ModelRegistry } from "./model_registry.ts";
 import { SerialExecutor } from "./serial_executor.ts";
+import { UnloadModelAction } from "./unload_model_action.ts";
 import { EvictWeightsAction, LoadWeightsAction } from "./weights_actions.ts";
 
 export interface WorkerNodeOptions {
@@ -117,6 +118,22 @@ export class WorkerNode {
           earliestNs: receivedNs,
           latestNs: Infinity,
         });
+      case "UnloadModel":
+        // In the same queue as loads: of two actions on one model, the first comes first.
+        return this.#loader.add(
+          new UnloadModelAction(
+            {
+              kind: "UnloadModel",
+              id: message.id,
+              requester,
+              receivedNs,
+              earliestNs: receivedNs,
+              latestNs: Infinity,
+            },
+            message.header,
+            { backend: this.#backend, registry: this.registry, gpus: this.gpus },
+          ),
+        );
       case "GetWorkerState":
         requester.onSuccess({ kind: "GetWorkerState", id: message.id, receivedNs }, this.state());
     }
@@ -240,13 +257,14 @@ export class WorkerNode {
 
   #modelOf(modelId: number, arrival: Arrival): Model | undefined {
     const model = this.registry.get(modelId);
-    if (model === undefined) {
+    if (model === undefined || model.leaving) {
       arrival.requester.onFailure(
         arrival,
         ActionStatus.unknownModel,
         `there is no model ${modelId} among this worker's ${this.registry.size}; send ` +
           "LoadModelFromDisk, and wait for its result",
       );
+      return undefined;
     }
     return model;
   }

@@ -22,8 +22,8 @@ export interface OrtSession {
 interface SessionOptions {
   readonly executionProviders: readonly string[];
   readonly graphOptimizationLevel: "all";
-  /** 3: errors only. The library's warnings, e.g. on nodes left to the CPU, are not for users. */
-  readonly logSeverityLevel: 3;
+  /** 4: nothing but what ends the process. What goes wrong is thrown too, and told by those who catch it. */
+  readonly logSeverityLevel: 4;
   readonly externalData?: readonly ExternalFile[];
 }
 
@@ -35,7 +35,7 @@ export interface ExternalFile {
 
 export interface Ort {
   readonly env: {
-    logLevel: "error";
+    logLevel: "fatal";
     readonly versions: { readonly web?: string };
     readonly wasm: { numThreads: number };
     /** The device that the first WebGPU session made. */
@@ -64,7 +64,7 @@ export async function loadOrt(): Promise<Ort> {
   Object.defineProperty(globalThis, "location", { value: undefined, configurable: true });
   try {
     const ort = await import("onnxruntime-web/jspi") as unknown as Ort;
-    ort.env.logLevel = "error";
+    ort.env.logLevel = "fatal";
     ort.env.wasm.numThreads = 1;
     return ort;
   } finally {
@@ -98,7 +98,7 @@ export function createSession(
       return await ort.InferenceSession.create(bytes, {
         executionProviders: [executionProvider],
         graphOptimizationLevel: "all",
-        logSeverityLevel: 3,
+        logSeverityLevel: 4,
         ...(externalData.length > 0 ? { externalData } : {}),
       });
     } finally {

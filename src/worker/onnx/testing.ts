@@ -144,8 +144,8 @@ export class TestBackend {
     return promised((done) => this.backend.loadModel(path, options, done));
   }
 
-  loadWeights(loaded: BackendModel, copyId: number): Promise<Span> {
-    return promised((done) => this.backend.loadWeights(0, loaded, copyId, done));
+  loadWeights(loaded: BackendModel, copyId: number, gpuId = 0): Promise<Span> {
+    return promised((done) => this.backend.loadWeights(gpuId, loaded, copyId, done));
   }
 
   evictWeights(loaded: BackendModel, copyId: number): Promise<Span> {
@@ -157,8 +157,9 @@ export class TestBackend {
     copyId: number,
     batchSize: number,
     inputs: readonly Uint8Array[] | null,
+    gpuId = 0,
   ): Promise<InferOutcome> {
-    return promised((done) => this.backend.infer(0, loaded, copyId, batchSize, inputs, done));
+    return promised((done) => this.backend.infer(gpuId, loaded, copyId, batchSize, inputs, done));
   }
 
   close(): void {

@@ -200,6 +200,15 @@ export class Client implements LinkHandler {
   }
 
   /**
+   * Unloads a copy of a model: requests for it are refused from then on, those that wait are served,
+   * and when it settles the workers have forgotten the copy.
+   */
+  unloadModel(model: Model, done: Done<void>): void {
+    const header = { user_id: this.#userId, model_id: model.id, no_of_copies: 1 };
+    this.#ask("UnloadModelRequest", header, "UnloadModelResponse", () => undefined, done);
+  }
+
+  /**
    * Ends the connection. Requests that wait settle with an error that says so. `done` is called when
    * the link has ended; what was queued has been sent then.
    */

@@ -60,6 +60,17 @@ export class ClockworkClient {
     return this.#settled(`evicting ${model.path}`, (done) => this.callbacks.evict(model, done));
   }
 
+  /**
+   * Unloads a copy of a model. Requests for it are refused from then on; resolves when those that waited
+   * have been served and the workers have forgotten the copy.
+   */
+  unloadModel(model: Model): Promise<void> {
+    return this.#settled(
+      `unloading ${model.path}`,
+      (done) => this.callbacks.unloadModel(model, done),
+    );
+  }
+
   /** Lists the loaded models, once the controller is initialized. */
   ls(): Promise<readonly Model[]> {
     return this.#settled("listing models", (done) => this.callbacks.ls(done));

@@ -14,11 +14,17 @@ export interface ClientRequests {
   loadModel(session: ClientSession, id: number, header: Header<"LoadModelRequest">): void;
   ls(session: ClientSession, id: number): void;
   evict(session: ClientSession, id: number, header: Header<"EvictRequest">): void;
+  unloadModel(session: ClientSession, id: number, header: Header<"UnloadModelRequest">): void;
   /** The client is gone; what it asked for may go on, its answers go nowhere. */
   left(session: ClientSession): void;
 }
 
-type RequestKind = "InferRequest" | "EvictRequest" | "LsRequest" | "LoadModelRequest";
+type RequestKind =
+  | "InferRequest"
+  | "EvictRequest"
+  | "LsRequest"
+  | "LoadModelRequest"
+  | "UnloadModelRequest";
 
 /** The controller's end of a link to a client. */
 export class ClientSession implements LinkHandler {
@@ -46,6 +52,11 @@ export class ClientSession implements LinkHandler {
       case "EvictRequest":
         this.#log(`Client  --> Req${id}:Evict model_id=${message.header.model_id}`);
         return this.#requests.evict(this, id, message.header);
+      case "UnloadModelRequest": {
+        const { model_id, no_of_copies } = message.header;
+        this.#log(`Client  --> Req${id}:UnloadModel model_id=${model_id} copies=${no_of_copies}`);
+        return this.#requests.unloadModel(this, id, message.header);
+      }
       default:
         this.#link.close(`a client may not send ${message.kind}`);
     }
@@ -77,6 +88,11 @@ export class ClientSession implements LinkHandler {
   sendEvicted(id: number): void {
     this.#log(`Client <--  Rsp${id}:Evict`);
     this.#link.send("EvictResponse", id, {});
+  }
+
+  sendUnloaded(id: number): void {
+    this.#log(`Client <--  Rsp${id}:UnloadModel`);
+    this.#link.send("UnloadModelResponse", id, {});
   }
 
   sendError(

@@ -6,17 +6,19 @@
  * (5) once a second passes without that, (6) the loaded models are printed, and serving begins. Models
  * may be loaded later too, and workers may come and go: a newcomer gets all models before its GPUs serve.
  */
-import { type Clock, every, MS, SECOND, type Timer } from "../core/clock.ts";
+import { type Clock, MS, SECOND, type Timer } from "../core/clock.ts";
 import type { Log } from "../core/log.ts";
 import { RequestStatus } from "../core/status.ts";
 import type { ModelSpec, Scheduler, SchedulerHost } from "../scheduler/scheduler.ts";
-import { type NetworkTotals, Summary } from "../telemetry/summary.ts";
 import type { Accept, Link, LinkHandler } from "../wire/link.ts";
 import type { Header, ModelFacts } from "../wire/messages.ts";
 import { type ClientRequests, ClientSession } from "./client_session.ts";
 import { factsFromState, loadOnWorker, type ModelRange, specOf } from "./model_loading.ts";
-import { clusterLines, describeInputs, servingLines } from "./report.ts";
+import { type ModelGroup, ModelGroups } from "./model_groups.ts";
+import { clusterLines, servingLines } from "./report.ts";
 import { type PendingRequest, type ServedModel, Serving, type Telemetry } from "./serving.ts";
+import { SummaryPrinter } from "./summary_printer.ts";
+import { drainModels, unloadOnWorker } from "./unloading.ts";
 import { type Result, WorkerPeer } from "./worker_peer.ts";
 
 export interface ControllerOptions {
@@ -47,7 +49,6 @@ export const DEFAULT_CONTROLLER_OPTIONS: ControllerOptions = {
 const LOAD_STAGE_IDLE_NS = SECOND;
 /** Pause before a worker is asked again to empty its caches. */
 const CLEAR_RETRY_NS = 100 * MS;
-const SUMMARY_PERIOD_NS = 10 * SECOND;
 /** Ids are 32-bit unsigned on the wire. */
 const MAX_MODEL_ID = 0xffff_ffff;
 
@@ -60,32 +61,15 @@ interface Worker {
   state: WorkerState | null;
 }
 
-/** Copies of one model, and the workers that can run them. */
-interface ModelGroup extends ModelRange {
-  /** As the first worker reported them. */
-  readonly facts: ModelFacts;
-  /** By worker. Replaced, not changed: the scheduler keeps what it was given. */
-  specs: ReadonlyMap<number, ModelSpec>;
-}
-
 export class Controller implements ClientRequests {
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #options: ControllerOptions;
   readonly #serving: Serving;
-  readonly #summary: Summary;
-  readonly #summaryTimer: Timer;
+  readonly #summary: SummaryPrinter;
   readonly #workers: Worker[] = [];
   readonly #sessions = new Set<ClientSession>();
-  readonly #groups: ModelGroup[] = [];
-  #modelCount = 0;
-  /** Traffic of workers that are gone. */
-  readonly #pastTraffic = {
-    sentBytes: 0,
-    sentMessages: 0,
-    receivedBytes: 0,
-    receivedMessages: 0,
-  };
+  readonly #groups = new ModelGroups();
   #phase: Phase = "connecting";
   #nextActionId = 0;
   #nextModelId = 0;
@@ -93,9 +77,7 @@ export class Controller implements ClientRequests {
   #loading = 0;
   #copiesLoading = 0;
   #loadStageTimer: Timer | null = null;
-  #active = false;
   #closed = false;
-  #networkStatus = "";
 
   constructor(
     clock: Clock,
@@ -111,20 +93,22 @@ export class Controller implements ClientRequests {
       if (!this.#closed) log(line.replaceAll(/\p{Cc}/gu, "?"));
     };
     this.#options = options;
-    this.#summary = new Summary(clock.now());
     this.#serving = new Serving(clock, options, {
       onRequest: (record) => {
-        this.#active = true;
-        this.#summary.addRequest(record);
+        this.#summary.onRequest(record);
         telemetry.onRequest(record);
       },
       onAction: (record) => {
-        this.#active = true;
-        this.#summary.addAction(record);
+        this.#summary.onAction(record);
         telemetry.onAction(record);
       },
     }, makeScheduler);
-    this.#summaryTimer = every(clock, SUMMARY_PERIOD_NS, () => this.#printSummary());
+    this.#summary = new SummaryPrinter(
+      clock,
+      this.#log,
+      () => this.#workers.map(({ peer }) => peer).filter(({ lost }) => !lost),
+      () => this.#serving.takeInputOrigins(),
+    );
   }
 
   /** Takes a link to a worker. Workers are numbered in the order in which they come. */
@@ -170,7 +154,7 @@ export class Controller implements ClientRequests {
 
   /** Answers all that waits, tells clients and workers, and stops. */
   close(reason: string): void {
-    this.#summaryTimer.cancel();
+    this.#summary.close();
     this.#loadStageTimer?.cancel();
     this.#serving.close(reason);
     this.#closed = true;
@@ -200,7 +184,7 @@ export class Controller implements ClientRequests {
     }
     session.sendModels(
       id,
-      Array.from(this.#models(), ({ id, path, facts }) => ({
+      Array.from(this.#groups.models(), ({ id, path, facts }) => ({
         model_id: id,
         model_path: path,
         input_size: facts.input_size,
@@ -229,7 +213,7 @@ export class Controller implements ClientRequests {
       return fail(RequestStatus.invalidRequest, "no_of_copies must be at least 1, got 0");
     }
     const room = Math.min(
-      this.#options.maxModels - this.#modelCount - this.#copiesLoading,
+      this.#options.maxModels - this.#groups.copies - this.#copiesLoading,
       MAX_MODEL_ID + 1 - this.#nextModelId,
     );
     if (copies > room) {
@@ -248,6 +232,35 @@ export class Controller implements ClientRequests {
         output_size: facts.output_size,
       });
     });
+  }
+
+  unloadModel(session: ClientSession, id: number, header: Header<"UnloadModelRequest">): void {
+    const { model_id: firstId, no_of_copies: copies } = header;
+    const fail = (status: Exclude<RequestStatus, 0>, message: string) =>
+      session.sendError(id, "UnloadModelRequest", status, message);
+    if (this.#phase === "connecting" || this.#phase === "querying") {
+      return fail(RequestStatus.initializing, "Controller initializing");
+    }
+    if (copies < 1) {
+      return fail(RequestStatus.invalidRequest, "no_of_copies must be at least 1, got 0");
+    }
+    const ranges = this.#groups.take(firstId, copies);
+    if (ranges === null) {
+      const message = copies === 1
+        ? `model ${firstId} is not loaded: list the models with LS`
+        : `models ${firstId} to ${firstId + copies - 1} are not all loaded: list them with LS`;
+      return fail(RequestStatus.invalidRequest, message);
+    }
+    let waiting = ranges.length;
+    let problem = "";
+    for (const range of ranges) {
+      this.#unload(range, (found) => {
+        problem ||= found;
+        if (--waiting > 0) return;
+        if (problem !== "") fail(RequestStatus.error, problem);
+        else session.sendUnloaded(id);
+      });
+    }
   }
 
   left(session: ClientSession): void {
@@ -281,6 +294,9 @@ export class Controller implements ClientRequests {
     const ready = () => {
       if (worker.peer.lost) return;
       worker.state = state;
+      for (const range of this.#groups.unloadedAmong(state.models)) {
+        unloadOnWorker(this.#clock, this.#log, worker.peer, range, () => {});
+      }
       if (this.#phase === "querying") this.#afterQuery();
       else this.#equip(worker);
     };
@@ -323,7 +339,7 @@ export class Controller implements ClientRequests {
     this.#loadStageTimer?.cancel();
     this.#loadStageTimer = this.#clock.at(this.#clock.now() + LOAD_STAGE_IDLE_NS, () => {
       // A stage in which every load failed has nothing to serve: a client may yet bring a model.
-      if (this.#modelCount === 0) {
+      if (this.#groups.copies === 0) {
         this.#log(
           "(Startup-3) No model could be loaded.  Awaiting LoadModel requests from clients",
         );
@@ -342,7 +358,7 @@ export class Controller implements ClientRequests {
     for (const worker of this.#live) this.#serve(worker);
     for (const group of this.#groups) this.#serveModels(group);
     const lines = servingLines(this.#live.map((worker) => this.#reported(worker)), [
-      ...this.#models(),
+      ...this.#groups.models(),
     ]);
     for (const line of lines) this.#log(line);
   }
@@ -379,8 +395,12 @@ export class Controller implements ClientRequests {
         const why = problem || "its model of that path has other sizes: the files differ";
         this.#log(`Worker ${peer.id} cannot serve ${group.path}: ${why}`);
       } else if (!peer.lost) {
-        group.specs = new Map(group.specs).set(peer.id, specOf(facts));
-        if (this.#phase === "serving") this.#serveModels(group);
+        const spec = specOf(facts);
+        // Some of its copies, or all, may have been unloaded meanwhile.
+        for (const part of this.#groups.within(group)) {
+          part.specs = new Map(part.specs).set(peer.id, spec);
+          if (this.#phase === "serving") this.#serveModels(part);
+        }
       }
       done();
     };
@@ -460,8 +480,7 @@ export class Controller implements ClientRequests {
 
   /** `asked` are the workers that were asked to load it: those that came meanwhile were not. */
   #addGroup(group: ModelGroup, asked: readonly Worker[]): void {
-    this.#groups.push(group);
-    this.#modelCount += group.copies;
+    this.#groups.add(group);
     if (this.#phase === "serving") this.#serveModels(group);
     for (const worker of this.#live) {
       if (!asked.includes(worker)) this.#equipWith(group, worker, () => {});
@@ -481,18 +500,26 @@ export class Controller implements ClientRequests {
     }
   }
 
-  *#models(): Generator<{ id: number; path: string; facts: ModelFacts }> {
-    for (const { firstId, copies, path, facts } of this.#groups) {
-      for (let id = firstId; id < firstId + copies; id++) yield { id, path, facts };
-    }
+  /** Ends models that are in no group any more; `done` gets "", or what went wrong. */
+  #unload(range: ModelRange, done: (problem: string) => void): void {
+    drainModels(this.#clock, this.#serving, range, () => {
+      const peers = this.#live.map(({ peer }) => peer);
+      let waiting = peers.length;
+      let problem = "";
+      if (waiting === 0) return done(problem);
+      for (const peer of peers) {
+        unloadOnWorker(this.#clock, this.#log, peer, range, (found) => {
+          if (found !== "") problem ||= `worker ${peer.id}: ${found}`;
+          if (--waiting === 0) done(problem);
+        });
+      }
+    });
   }
 
   #onWorkerLost(worker: Worker, reason: string): void {
     const { peer, state } = worker;
     this.#log(`Worker ${peer.id} (${peer.link.peer}) lost: ${reason}`);
-    for (const key of Object.keys(this.#pastTraffic) as (keyof NetworkTotals)[]) {
-      this.#pastTraffic[key] += peer.link.traffic[key];
-    }
+    this.#summary.onWorkerLost(peer);
     if (this.#phase === "serving" && state !== null) this.#serving.removeWorker(peer.id);
     for (const group of this.#groups) {
       if (!group.specs.has(peer.id)) continue;
@@ -508,36 +535,14 @@ export class Controller implements ClientRequests {
   // What is printed.
 
   #reported({ peer, state }: Worker) {
-    const served = this.#groups.reduce(
-      (sum, { specs, copies }) => sum + (specs.has(peer.id) ? copies : 0),
-      0,
-    );
+    let served = 0;
+    for (const { specs, copies } of this.#groups) if (specs.has(peer.id)) served += copies;
     return { id: peer.id, state: state!, models: state!.models.length + served };
   }
 
   #printCluster(): void {
     const workers = this.#live.map((worker) => this.#reported(worker));
-    for (const line of clusterLines(workers, this.#models())) this.#log(line);
-  }
-
-  #printSummary(): void {
-    const traffic = { ...this.#pastTraffic };
-    for (const { peer } of this.#workers) {
-      if (peer.lost) continue;
-      for (const key of Object.keys(traffic) as (keyof NetworkTotals)[]) {
-        traffic[key] += peer.link.traffic[key];
-      }
-    }
-    const lines = this.#summary.take(this.#clock.now(), traffic);
-    // Nothing is printed for a time in which nothing was done.
-    if (!this.#active) return;
-    this.#active = false;
-    const status = describeInputs(this.#serving.takeInputOrigins());
-    if (status !== "" && status !== this.#networkStatus) {
-      this.#networkStatus = status;
-      this.#log(status);
-    }
-    for (const line of lines) this.#log(line);
+    for (const line of clusterLines(workers, this.#groups.models())) this.#log(line);
   }
 }
 

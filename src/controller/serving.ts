@@ -97,6 +97,8 @@ export class Serving implements SchedulerHost<PendingRequest> {
   /** The workers that can run each model; copies share one. */
   readonly #runnersOf = new Map<number, ReadonlyMap<number, ModelSpec>>();
   readonly #counts = new Map<number, ModelCounts>();
+  /** Models that are being unloaded: their requests are finished, and no others taken. */
+  readonly #retired = new Set<number>();
   readonly #generated = new Map<number, Uint8Array>();
   /** Outputs of the action that is being answered, for `succeed`. */
   #outputs: readonly Uint8Array[] = [];
@@ -152,6 +154,25 @@ export class Serving implements SchedulerHost<PendingRequest> {
     }
     this.#runnersOf.set(model.id, specs);
     this.#scheduler.setModel(model.id, specs);
+  }
+
+  /** Takes no more requests for a model; those that it has go on. */
+  retireModel(modelId: number): void {
+    if (this.#models.has(modelId)) this.#retired.add(modelId);
+  }
+
+  /** Requests for a model that have not been answered. */
+  unansweredOf(modelId: number): number {
+    return this.#counts.get(modelId)?.unanswered ?? 0;
+  }
+
+  /** Ends a model: what waits for it is refused, what runs is answered with what comes of it. */
+  removeModel(modelId: number): void {
+    if (!this.#models.has(modelId)) return;
+    this.#retired.add(modelId);
+    this.#scheduler.removeModel(modelId);
+    this.#runnersOf.delete(modelId);
+    this.#forgetIfDone(modelId);
   }
 
   infer(
@@ -289,7 +310,7 @@ export class Serving implements SchedulerHost<PendingRequest> {
     model: ServedModel | undefined,
     input: Uint8Array,
   ): [Exclude<RequestStatus, 0>, string] | null {
-    if (model === undefined) {
+    if (model === undefined || this.#retired.has(model_id)) {
       return [
         RequestStatus.invalidRequest,
         `unknown model ${model_id}: load it first, or list the models with LS`,
@@ -352,7 +373,8 @@ export class Serving implements SchedulerHost<PendingRequest> {
       copyOutputEndNs = sync.toLocal(header.copy_output.end_ns);
       record.gpuClockBefore = header.gpu_clock_before;
       record.gpuClock = header.gpu_clock;
-      const { outputBytes } = this.#models.get(action.modelId)!;
+      // Of a model that has been unloaded, only what was run for its own sake is still under way.
+      const outputBytes = this.#models.get(action.modelId)?.outputBytes ?? 0;
       outputs = split(payload, header.output_sizes, action.batchSize, outputBytes);
     } else if (
       (kind === "LoadWeightsResult" && action.type === "LoadWeights") ||
@@ -407,6 +429,15 @@ export class Serving implements SchedulerHost<PendingRequest> {
       departureCount: counts.unanswered,
       cold,
     });
+    this.#forgetIfDone(modelId);
+  }
+
+  /** A removed model is kept until the last of its requests has been answered. */
+  #forgetIfDone(modelId: number): void {
+    if (this.#runnersOf.has(modelId) || this.unansweredOf(modelId) > 0) return;
+    this.#models.delete(modelId);
+    this.#counts.delete(modelId);
+    this.#retired.delete(modelId);
   }
 
   /** The output of a request that was answered without a worker. */

@@ -325,6 +325,8 @@ export class ScriptedWorker implements LinkHandler {
         });
       case "ClearCache":
         return answer("ClearCacheResult", {});
+      case "UnloadModel":
+        return answer("UnloadModelResult", {});
       case "LoadModelFromDisk":
         return answer("LoadModelFromDiskResult", {
           ...FACTS,

@@ -70,12 +70,23 @@ export class Stress<R extends Request> implements Scheduler<R> {
   }
 
   setModel(id: number, specs: ReadonlyMap<number, ModelSpec>): void {
-    this.removeModel(id);
+    this.#forget(id);
     this.#models.push({ id, specs });
     for (const gpu of this.#gpus) this.#feed(gpu);
   }
 
   removeModel(id: number): void {
+    for (const gpu of this.#gpus) {
+      const spec = gpu.loaded.get(id);
+      if (spec === undefined) continue;
+      gpu.loaded.delete(id);
+      // The worker forgets the model, and its weights with it.
+      gpu.freePages += spec.weightsPages;
+    }
+    this.#forget(id);
+  }
+
+  #forget(id: number): void {
     const index = this.#models.findIndex((model) => model.id === id);
     if (index >= 0) this.#models.splice(index, 1);
   }

@@ -14,7 +14,8 @@ export type ActionKind =
   | "Infer"
   | "EvictWeights"
   | "ClearCache"
-  | "GetWorkerState";
+  | "GetWorkerState"
+  | "UnloadModel";
 
 /** What a worker answers: the action's own result, or an error. */
 export type ResultKind = `${ActionKind}Result` | "ErrorResult";
@@ -27,6 +28,7 @@ export const ACTION_KINDS: readonly ActionKind[] = [
   "EvictWeights",
   "ClearCache",
   "GetWorkerState",
+  "UnloadModel",
 ];
 
 /** Whether messages of this kind are actions. */
@@ -87,6 +89,8 @@ export function describeAction(
     case "EvictWeights":
       return `${name} model=${header.model_id} gpu=${header.gpu_id} ` +
         describeWindow(header, nowNs);
+    case "UnloadModel":
+      return `${name} model=${header.model_id} copies=${header.no_of_copies}`;
     case "ClearCache":
     case "GetWorkerState":
       return name;
@@ -150,6 +154,7 @@ export function describeResult(
         describeMs(header.copy_output.duration_ns)
       } outputs=${header.output_sizes.length}`;
     case "ClearCacheResult":
+    case "UnloadModelResult":
       return name;
     case "GetWorkerStateResult":
       return `${name}:${describeWorkerState(header)}`;

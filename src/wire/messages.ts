@@ -89,6 +89,8 @@ const kinds = {
   EvictWeights: { number: 19, header: record({ model_id: id, gpu_id: id, ...window }) },
   ClearCache: { number: 20, header: record({}) },
   GetWorkerState: { number: 21, header: record({}) },
+  /** Forgets the models that there are of model_id … model_id + no_of_copies - 1. */
+  UnloadModel: { number: 22, header: record({ model_id: id, no_of_copies: uint(MAX_MODELS) }) },
 
   // Results: worker -> controller, with the action's id.
   LoadModelFromDiskResult: {
@@ -133,6 +135,7 @@ const kinds = {
       models: list(record({ model_id: id, model_path: path, ...modelFacts }), MAX_MODELS),
     }),
   },
+  UnloadModelResult: { number: 38, header: record({ ...handling }) },
   /** Any action that failed. `action_type` is the failed action's kind number less 16. */
   ErrorResult: {
     number: 47,
@@ -159,6 +162,10 @@ const kinds = {
     number: 67,
     header: record({ user_id: id, model_path: path, no_of_copies: uint(MAX_MODELS) }),
   },
+  UnloadModelRequest: {
+    number: 68,
+    header: record({ user_id: id, model_id: id, no_of_copies: uint(MAX_MODELS) }),
+  },
 
   // Responses: controller -> client, with the request's id.
   /** Payload: the output. */
@@ -182,6 +189,7 @@ const kinds = {
       output_size: bytes,
     }),
   },
+  UnloadModelResponse: { number: 84, header: record({}) },
   /** Any request that failed. `request_type` is the failed request's kind number less 64. */
   ErrorResponse: {
     number: 95,

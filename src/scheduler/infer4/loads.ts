@@ -138,6 +138,8 @@ export class Loads<R extends Request> {
   #onEvicted(placement: Placement<R>, status: ActionStatus): void {
     const { gpu, model } = placement;
     if (status === ActionStatus.success || status === ActionStatus.evictNotInCache) return;
+    // A worker that was told to forget the model has freed its pages with it.
+    if (status === ActionStatus.unknownModel) return;
     this.#clock.at(this.#clock.now() + LATE_PAUSE_NS, () => {
       if (!gpu.removed && !gpu.placements.has(model.id)) this.#sendEvict(placement);
     });

@@ -1,0 +1,94 @@
+/** The models that a controller has, as groups of copies that were loaded together. */
+import type { ModelSpec } from "../scheduler/scheduler.ts";
+import type { ModelFacts } from "../wire/messages.ts";
+import type { ModelRange } from "./model_loading.ts";
+
+/** Copies of one model, and the workers that can run them. */
+export interface ModelGroup extends ModelRange {
+  /** As the first worker reported them. */
+  readonly facts: ModelFacts;
+  /** By worker. Replaced, not changed: the scheduler keeps what it was given. */
+  specs: ReadonlyMap<number, ModelSpec>;
+}
+
+/** Unloaded ranges that are kept in mind for workers that come back with them. */
+const MAX_REMEMBERED = 10_000;
+
+export class ModelGroups {
+  readonly #groups = new Set<ModelGroup>();
+  /** What was unloaded, oldest first: a worker that was away meanwhile may still have it. */
+  readonly #unloaded: ModelRange[] = [];
+  #copies = 0;
+
+  /** Models, copies counted singly. */
+  get copies(): number {
+    return this.#copies;
+  }
+
+  [Symbol.iterator](): Iterator<ModelGroup> {
+    return this.#groups.values();
+  }
+
+  add(group: ModelGroup): void {
+    this.#groups.add(group);
+    this.#copies += group.copies;
+  }
+
+  /** The groups whose copies were all among those of `range`: it, or what is left of it. */
+  within({ firstId, copies }: ModelRange): ModelGroup[] {
+    return [...this.#groups].filter((group) =>
+      group.firstId >= firstId && group.firstId + group.copies <= firstId + copies
+    );
+  }
+
+  *models(): Generator<{ id: number; path: string; facts: ModelFacts }> {
+    for (const { firstId, copies, path, facts } of this.#groups) {
+      for (let id = firstId; id < firstId + copies; id++) yield { id, path, facts };
+    }
+  }
+
+  /**
+   * Takes the models of `copies` ids from `firstId` on out of their groups, and returns them as ranges;
+   * null when some of these ids have no model, and then nothing has changed.
+   */
+  take(firstId: number, copies: number): ModelRange[] | null {
+    const endId = firstId + copies;
+    const hit = [...this.#groups].filter((group) =>
+      group.firstId < endId && firstId < group.firstId + group.copies
+    );
+    const ranges = hit.map((group): ModelRange => {
+      const from = Math.max(firstId, group.firstId);
+      const until = Math.min(endId, group.firstId + group.copies);
+      return { firstId: from, copies: until - from, path: group.path };
+    });
+    if (ranges.reduce((sum, range) => sum + range.copies, 0) !== copies) return null;
+    hit.forEach((group, i) => {
+      const range = ranges[i]!;
+      this.#groups.delete(group);
+      const before = range.firstId - group.firstId;
+      const after = group.copies - before - range.copies;
+      if (before > 0) this.#groups.add({ ...group, copies: before });
+      if (after > 0) {
+        this.#groups.add({ ...group, firstId: range.firstId + range.copies, copies: after });
+      }
+    });
+    this.#copies -= copies;
+    this.#unloaded.push(...ranges);
+    this.#unloaded.splice(0, this.#unloaded.length - MAX_REMEMBERED);
+    return ranges;
+  }
+
+  /** Of the models that a worker has, those that were unloaded while it was away. */
+  unloadedAmong(
+    models: readonly { readonly model_id: number; readonly model_path: string }[],
+  ): ModelRange[] {
+    const paths = new Map(models.map(({ model_id, model_path }) => [model_id, model_path]));
+    const stale: ModelRange[] = [];
+    for (const { firstId, copies, path } of this.#unloaded) {
+      for (let id = firstId; id < firstId + copies; id++) {
+        if (paths.get(id) === path) stale.push({ firstId: id, copies: 1, path });
+      }
+    }
+    return stale;
+  }
+}

@@ -22,6 +22,7 @@ interface Options {
   readonly duration?: number;
   readonly interval: number;
   readonly wait: number;
+  readonly slo?: number;
   readonly seed: number;
   readonly maxOutstanding: number;
   readonly json: boolean;
@@ -38,6 +39,12 @@ export function clientCommand(): Command {
       timeOption("--interval <time>", "time from one line of measurements to the next", 10),
     )
     .addOption(timeOption("--wait <time>", "how long to try to connect", 5))
+    .option(
+      "--slo <time>",
+      "time allowed for requests whose workload says nothing of it, e.g. 100ms, instead of the " +
+        "controller's default",
+      parseDuration,
+    )
     .option("--seed <n>", "seed of inputs and arrivals", parseInteger(0, 0xffff_ffff), 1)
     .addOption(
       new Option(
@@ -119,6 +126,7 @@ async function runClient(
       intervalNs: options.interval,
       waitNs: options.wait,
       seed: options.seed,
+      sloNs: options.slo,
       maxOutstanding: options.maxOutstanding,
       sendInputs,
       json: options.json,

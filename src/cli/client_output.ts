@@ -38,6 +38,9 @@ export function summaryLines(summary: Summary): string[] {
     ...summary.failures.map(({ status, count, example }) =>
       `failed ${count} × ${describeStatus(status)}${example === "" ? "" : `: ${example}`}`
     ),
+    ...(succeeded === summary.inTime ? [] : [
+      `answered ${succeeded - summary.inTime} after their deadline: they do not count as success`,
+    ]),
     ...Object.entries(dropReasons).map(([reason, why]) => ({
       count: summary.drops[reason as DropReason],
       why,
@@ -89,6 +92,7 @@ export function summaryJson(summary: Summary): string {
   });
 }
 
-function successPercent({ requests, succeeded }: Summary): number {
-  return requests === 0 ? 0 : 100 * succeeded / requests;
+/** An answer after its deadline is none: the user has gone. */
+function successPercent({ requests, inTime }: Summary): number {
+  return requests === 0 ? 0 : 100 * inTime / requests;
 }

@@ -53,6 +53,17 @@ Deno.test("requests that were not sent, or late, are told of with the reason", (
   assert.equal(summary.dropped, 3);
 });
 
+Deno.test("an answer after its deadline is no success", () => {
+  const statistics = new Statistics(0);
+  for (const ms of [50, 99, 100, 101]) {
+    statistics.record({ ok: true, value: undefined, latencyNs: ms * MS }, 100 * MS);
+  }
+  assert.deepEqual(summaryLines(statistics.summary(SECOND)), [
+    "requests=4 success=75.00% p50=99.02 p99=101.00 max=101.00 goodput=3.00 duration=1.0s",
+    "answered 1 after their deadline: they do not count as success",
+  ]);
+});
+
 Deno.test("JSON lines have numbers, and null for a latency that there is not", () => {
   const interval = JSON.parse(intervalJson(new Statistics(0).takeInterval(SECOND)));
   assert.equal(interval.min_ms, null);

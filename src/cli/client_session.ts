@@ -25,6 +25,8 @@ export interface SessionOptions {
   readonly seed: number;
   /** Requests that may wait for answers at a time. */
   readonly maxOutstanding: number;
+  /** Time allowed for requests whose workload says nothing of it; undefined: the controller decides. */
+  readonly sloNs: number | undefined;
   readonly sendInputs: boolean;
   readonly json: boolean;
   /** Gets measurements. */
@@ -69,6 +71,7 @@ export async function runSession(
       inputs,
       random: random.fork(),
       pathOf: (model) => modelDir.pathOf(model),
+      ...(options.sloNs === undefined ? {} : { sloNs: options.sloNs }),
     },
     options.plan,
     { onStart: () => onStart(), onEnd: (error) => ended.resolve(error) },

@@ -27,6 +27,8 @@ export interface WorkloadRunParts {
   readonly inputs: Inputs;
   /** The path by which the controller is asked for a model that the plan names. */
   readonly pathOf: (model: string) => string;
+  /** Time allowed for requests whose workload says nothing of it; left out, the controller decides. */
+  readonly sloNs?: number;
 }
 
 export interface WorkloadRunHandler {
@@ -98,7 +100,10 @@ export class WorkloadRun implements Run {
     });
   }
 
-  infer(model: Model, options: InferOptions, done: Done<Uint8Array>): void {
+  infer(model: Model, asked: InferOptions, done: Done<Uint8Array>): void {
+    const { sloNs } = this.#parts;
+    const own = asked.deadlineNs || asked.sloFactor || sloNs === undefined;
+    const options = own ? asked : { deadlineNs: sloNs };
     const { deadlineNs, sloFactor } = options;
     const allowedNs = deadlineNs && !sloFactor ? deadlineNs : Infinity;
     this.#outstanding++;

@@ -21,6 +21,7 @@ function setUp(
   serviceNs: (request: Sent) => number,
   inputs: Inputs = noInputs,
   options: ClientOptions = {},
+  sloNs?: number,
 ) {
   const link = new ScriptedLink();
   const run: { instance?: WorkloadRun } = {};
@@ -65,7 +66,14 @@ function setUp(
     }
   };
   run.instance = new WorkloadRun(
-    { client, clock: link.clock, random: new Random(1), inputs, pathOf: (name) => `/zoo/${name}` },
+    {
+      client,
+      clock: link.clock,
+      random: new Random(1),
+      inputs,
+      pathOf: (name) => `/zoo/${name}`,
+      ...(sloNs === undefined ? {} : { sloNs }),
+    },
     plan,
     {
       onStart: () => events.push(`start ${link.clock.now() / MS}`),
@@ -236,4 +244,31 @@ Deno.test("outputs that came in memory of the pool go back to it", () => {
     output,
   );
   assert.ok(payloads.idleBytes >= idleBytes + output.length);
+});
+
+Deno.test("a default SLO goes to requests whose workload has none, and late answers are told apart", () => {
+  const { link, clock, run } = setUp(
+    simple.plan([], NOWHERE),
+    ({ id }) => (id % 2 === 0 ? 9 : 11) * MS,
+    noInputs,
+    {},
+    10 * MS,
+  );
+  run.start();
+  clock.run(SECOND);
+  const sent = link.sentOf("InferRequest");
+  assert.ok(sent.every(({ header }) => header.deadline_ns === 10 * MS));
+  const { succeeded, inTime } = run.statistics.summary(clock.now());
+  assert.ok(inTime > 0 && inTime < succeeded);
+  assert.equal(
+    inTime,
+    sent.filter(({ id, atNs }) => id % 2 === 0 && atNs + 9 * MS <= SECOND).length,
+  );
+
+  const slo = findWorkload("slo-exp-1").plan("a 1 poisson 100 4 8 2 mul 1".split(" "), NOWHERE);
+  const stepped = setUp(slo, () => MS, noInputs, {}, 10 * MS);
+  stepped.run.start();
+  stepped.clock.run(2 * SECOND);
+  const headers = stepped.link.sentOf("InferRequest").map(({ header }) => header);
+  assert.ok(headers.length > 50 && headers.every((header) => header.deadline_ns === 0));
 });

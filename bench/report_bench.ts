@@ -6,7 +6,7 @@
 import { fileURLToPath } from "node:url";
 import { Command } from "commander";
 import { VirtualClock } from "../src/core/virtual_clock.ts";
-import { ACTION_LOG, openLog, REQUEST_LOG } from "../src/cli/log_file.ts";
+import { ACTION_LOG, logFiles, openLog, REQUEST_LOG } from "../src/cli/log_file.ts";
 import { parseInteger } from "../src/cli/parse.ts";
 import { generateLoad } from "../src/telemetry/report/generate.ts";
 import { actionColumns, requestColumns } from "../src/telemetry/records.ts";
@@ -58,7 +58,7 @@ function generate(directory: string): void {
   console.log(`${requests} requests, ${actions} actions, ${(bytes / 1e6).toFixed(0)} MB of logs`);
 }
 
-/** The most memory that a process has had, in MB; where the system tells it. */
+/** The most memory that a process has had, in MB; where the system tells it. Needs --allow-all. */
 function peakMb(pid: number): number {
   try {
     const status = Deno.readTextFileSync(`/proc/${pid}/status`);
@@ -89,6 +89,10 @@ async function measure(directory: string, ...args: string[]): Promise<void> {
 const directory = keep ?? await Deno.makeTempDir();
 try {
   Deno.mkdirSync(directory, { recursive: true });
+  // Of the time before.
+  for (const name of [REQUEST_LOG, ACTION_LOG]) {
+    for (const path of logFiles(directory, name)) Deno.removeSync(path);
+  }
   generate(directory);
   await measure(directory);
   const page = `${directory}/report.html`;

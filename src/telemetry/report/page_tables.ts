@@ -1,5 +1,10 @@
 /** The report's numbers as HTML. */
-import { MS } from "../../core/clock.ts";
+import {
+  formatCount as whole,
+  formatMs as ms,
+  formatPerBatch,
+  formatShare as percent,
+} from "./format.ts";
 import type { LatencyReport, Report } from "./report.ts";
 
 export function escapeHtml(text: string): string {
@@ -106,7 +111,7 @@ export function tables(report: Report): { readonly summary: string; readonly det
         percent(gpu.loadUtilization, 1),
         whole(gpu.infers),
         whole(gpu.inferredRequests),
-        gpu.infers === 0 ? "–" : (gpu.inferredRequests / gpu.infers).toFixed(2),
+        formatPerBatch(gpu.inferredRequests, gpu.infers),
         whole(gpu.loads),
         whole(gpu.evictions),
         whole(gpu.failedActions),
@@ -152,17 +157,4 @@ function latencyRow(name: string, latency: LatencyReport | null): string[][] {
     whole(count),
     ...[minNs, meanNs, p50Ns, p99Ns, p999Ns, p9999Ns, maxNs].map((ns) => ms(ns)),
   ]];
-}
-
-function ms(ns: number | null | undefined, digits = 2): string {
-  return ns === null || ns === undefined ? "–" : (ns / MS).toFixed(digits);
-}
-
-function whole(value: number): string {
-  return value.toLocaleString("en-US");
-}
-
-/** Rounded down, so that 100 % is said of all only. */
-function percent(part: number, of: number): string {
-  return of === 0 ? "–" : `${(Math.floor(part * 10_000 / of) / 100).toFixed(2)} %`;
 }

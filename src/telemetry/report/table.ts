@@ -1,5 +1,10 @@
 /** The report as text for a terminal. */
-import { MS } from "../../core/clock.ts";
+import {
+  formatCount as whole,
+  formatMs as ms,
+  formatPerBatch,
+  formatShare as percent,
+} from "./format.ts";
 import type { LatencyReport, ModelReport, Report } from "./report.ts";
 
 /** Rows of models and of GPUs; the page and `--json` have more. */
@@ -25,7 +30,7 @@ export function reportLines(report: Report): string[] {
 function overview({ begin, durationS, requests }: Report): string[] {
   const { count, offeredPerS, goodputPerS, inTime, late, coldStarts } = requests;
   return table(["", ""], [
-    ["Begin", begin ?? "-"],
+    ["Begin", begin ?? "–"],
     ["Duration", `${durationS.toFixed(1)} s`],
     ["Requests", `${whole(count)} (${offeredPerS.toFixed(1)} per second)`],
     ["Answered in time", share(inTime, count)],
@@ -132,7 +137,7 @@ function gpus({ gpus }: Report): string[] {
         percent(gpu.loadUtilization, 1),
         whole(gpu.infers),
         whole(gpu.inferredRequests),
-        gpu.infers === 0 ? "-" : (gpu.inferredRequests / gpu.infers).toFixed(2),
+        formatPerBatch(gpu.inferredRequests, gpu.infers),
         whole(gpu.loads),
         whole(gpu.evictions),
         whole(gpu.failedActions),
@@ -153,20 +158,6 @@ function table(head: readonly string[], rows: readonly string[][], align: string
   );
 }
 
-function ms(ns: number | null, digits = 2): string {
-  return ns === null ? "-" : (ns / MS).toFixed(digits);
-}
-
-/** 1234567 as "1,234,567". */
-function whole(value: number): string {
-  return value.toLocaleString("en-US");
-}
-
 function share(count: number, of: number): string {
   return of === 0 ? "0" : `${whole(count)} (${percent(count, of)})`;
-}
-
-/** Rounded down, so that 100 % is said of all only. */
-function percent(part: number, of: number): string {
-  return `${(Math.floor(part * 10_000 / of) / 100).toFixed(2)} %`;
 }

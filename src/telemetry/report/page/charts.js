@@ -84,7 +84,7 @@ function distribution(id, label, { x, series: all }) {
         values: (_, splits) => splits.map((v) => v && number(v, 6)),
       }),
       axis({
-        size: 78,
+        size: 84,
         splits: () => Array.from({ length: Math.ceil(highest) + 1 }, (_, i) => i),
         values: (_, splits) => splits.map(shareOf),
       }),

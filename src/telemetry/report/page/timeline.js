@@ -123,7 +123,7 @@ function timeline(shown) {
     ctx.fillStyle = failed
       ? colour("--bad")
       : infer
-      ? `hsl(${hue} 62% 52%)`
+      ? `hsl(${hue} 60% 44%)`
       : actions.type[i] === 1
       ? colour("--load")
       : colour("--faint");
@@ -132,6 +132,7 @@ function timeline(shown) {
     if (!infer || w < 26 * ratio) return;
     ctx.fillStyle = "#fff";
     ctx.font = `${11 * ratio}px system-ui, sans-serif`;
+    ctx.textAlign = "left";
     ctx.textBaseline = "middle";
     ctx.fillText(`×${actions.batch[i]}`, x + 4 * ratio, y + h / 2);
   }

@@ -350,7 +350,10 @@ export class Infer4<R extends Request> implements Scheduler<R> {
     const { scheduleAheadNs } = this.#options;
     const size = Math.min(model.queue.length, spec.batchSizes.at(-1)!);
     if (size === spec.batchSizes.at(-1)) return scheduleAheadNs;
-    const transferNs = this.#host.transferNs(gpu.spec.workerId, size * spec.inputBytes);
+    const transferNs = this.#host.transferNs(
+      gpu.spec.workerId,
+      size * model.queue.at(0).inputBytes,
+    );
     return Math.min(scheduleAheadNs, transferNs + LEAD_NS);
   }
 
@@ -366,7 +369,9 @@ export class Infer4<R extends Request> implements Scheduler<R> {
   /** Runs one batch of the placement's model, or takes it from the GPU's list if none can be in time. */
   #dispatch(placement: Placement<R>, freeNs: number, nowNs: number): void {
     const { gpu, model, estimates } = placement;
-    const { batchSizes, inputBytes } = placement.spec;
+    const { batchSizes } = placement.spec;
+    // What the requests bring, which is nothing when workers make the inputs. They are alike, as a rule.
+    const { inputBytes } = model.queue.at(0);
     const { workerId } = gpu.spec;
     const returnNs = this.#returnNs(workerId);
     const arrivesNs = (index: number) =>

@@ -4,6 +4,7 @@
  */
 import { type Clock, every, SECOND, type Timer } from "../core/clock.ts";
 import type { Log } from "../core/log.ts";
+import type { WorkerTelemetry } from "../telemetry/worker_records.ts";
 import type { Link, LinkHandler } from "../wire/link.ts";
 import { Activity, ErrorDigest } from "./activity.ts";
 import type { Backend } from "./backend.ts";
@@ -18,6 +19,8 @@ export interface WorkerServerOptions {
   readonly config: WorkerConfig;
   /** Takes the lines for people. */
   readonly log: Log;
+  /** Takes a record of each action, or task of one; absent when there is no use for them. */
+  readonly telemetry?: WorkerTelemetry | undefined;
 }
 
 /** Time between two lines of counts. */
@@ -34,10 +37,11 @@ export class WorkerServer {
   readonly #context: SessionContext;
   /** In the order in which they came. */
   readonly #sessions = new Set<Session>();
+  #sessionsEver = 0;
   #report: Timer | null = null;
   #closed = false;
 
-  constructor({ clock, backend, config, log }: WorkerServerOptions) {
+  constructor({ clock, backend, config, log, telemetry }: WorkerServerOptions) {
     this.#clock = clock;
     this.#log = log;
     this.node = new WorkerNode({ clock, backend, config, onNote: (note) => log(`Note: ${note}`) });
@@ -47,13 +51,14 @@ export class WorkerServer {
       log,
       activity: this.#activity,
       errors: this.#errors,
+      telemetry: telemetry ?? null,
       onClosed: (session, reason) => this.#forget(session, reason),
     };
   }
 
   /** Serves a controller; to be handed to what makes links. */
   readonly accept = (link: Link): LinkHandler => {
-    const session = new Session(link, this.#context);
+    const session = new Session(link, this.#sessionsEver++, this.#context);
     this.#sessions.add(session);
     if (this.#closed) link.close("the worker is shutting down");
     else this.#report ??= every(this.#clock, REPORT_PERIOD_NS, () => this.#printReport());

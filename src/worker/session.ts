@@ -11,7 +11,10 @@ import {
 } from "../wire/describe.ts";
 import type { Link, LinkHandler } from "../wire/link.ts";
 import type { AnyMessage, Header } from "../wire/messages.ts";
+import { ActionStatus } from "../core/status.ts";
+import type { WorkerTelemetry } from "../telemetry/worker_records.ts";
 import type { ActionRef, Requester, ResultOf } from "./action.ts";
+import { ActionTrace } from "./action_trace.ts";
 import type { Activity, ErrorDigest } from "./activity.ts";
 import type { Failure } from "./backend.ts";
 import type { WorkerNode } from "./worker_node.ts";
@@ -23,6 +26,7 @@ export interface SessionContext {
   readonly log: Log;
   readonly activity: Activity;
   readonly errors: ErrorDigest;
+  readonly telemetry: WorkerTelemetry | null;
   readonly onClosed: (session: Session, reason: string) => void;
 }
 
@@ -35,11 +39,15 @@ const QUIET: ReadonlySet<ActionKind> = new Set(["Infer", "LoadWeights", "EvictWe
 export class Session implements LinkHandler, Requester {
   readonly link: Link;
   readonly #context: SessionContext;
+  readonly #trace: ActionTrace | null;
   #open = true;
 
-  constructor(link: Link, context: SessionContext) {
+  /** @param number of the session, for telemetry. */
+  constructor(link: Link, number: number, context: SessionContext) {
     this.link = link;
     this.#context = context;
+    const { clock, telemetry } = context;
+    this.#trace = telemetry === null ? null : new ActionTrace(clock, telemetry, number, link.sync);
   }
 
   onMessage(message: AnyMessage): void {
@@ -77,6 +85,7 @@ export class Session implements LinkHandler, Requester {
     const { clock, activity } = this.#context;
     activity.pending--;
     activity.succeeded(action.kind);
+    this.#trace?.succeeded(action, result);
     if (!this.#open) return;
     const kind: `${K}Result` = `${action.kind}Result`;
     const header = {
@@ -94,6 +103,7 @@ export class Session implements LinkHandler, Requester {
     const { clock, activity, errors } = this.#context;
     activity.pending--;
     activity.failed();
+    this.#trace?.failed(action, status);
     if (!this.#open) return;
     const header = {
       action_type: ACTION_KINDS.indexOf(action.kind),
@@ -108,12 +118,14 @@ export class Session implements LinkHandler, Requester {
     this.link.send("ErrorResult", action.id, header);
   }
 
-  onAbandoned(): void {
+  onAbandoned(action: ActionRef): void {
     this.#context.activity.pending--;
+    this.#trace?.failed(action, ActionStatus.cancelled);
   }
 
   #submit(message: MessageOf<ActionKind>): void {
     this.#context.activity.pending++;
+    this.#trace?.received(message);
     this.#context.node.submit(message, this, this.link.sync);
   }
 

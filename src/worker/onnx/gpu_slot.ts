@@ -14,6 +14,7 @@ import type {
   OperationName,
   Operations,
   ThreadSpan,
+  WeightsMemory,
 } from "./protocol.ts";
 
 /** First and longest time between two attempts to get a lost GPU back. */
@@ -122,6 +123,10 @@ export class GpuSlot {
     const broken = this.#models.get(request.modelId)?.broken;
     if (broken) done({ status: ActionStatus.runtimeError, message: broken });
     else this.#thread.call(op, request, transfer, done);
+  }
+
+  memory(done: Done<WeightsMemory>): void {
+    this.#thread.call("memory", {}, [], done);
   }
 
   span(span: ThreadSpan, callNs: number): Span {

@@ -7,7 +7,7 @@ import type { GpuSlot, RepeatableLoad } from "./gpu_slot.ts";
 import type { ThreadTimeouts } from "./gpu_thread.ts";
 import type { InputFill, InputShapes } from "./plan.ts";
 import { knownTimes, type LoadedOnGpu, saveProfiles, storedCheck } from "./profiles.ts";
-import type { LoadReply, LoadRequest } from "./protocol.ts";
+import type { LoadReply } from "./protocol.ts";
 import { ReferenceThread } from "./reference_thread.ts";
 import {
   compareOutputs,
@@ -165,7 +165,9 @@ export class ModelLoader {
     options: LoadModelOptions,
   ): Promise<BackendModel | Failure> {
     const { maxModelBytes } = this.#options;
-    const file = await readFile(onnxPath, maxModelBytes);
+    // Given away to the first thread; whoever needs it next reads it again, as it may be large.
+    let file: ArrayBuffer | null = await readFile(onnxPath, maxModelBytes);
+    const sizeMb = (file.byteLength / 1e6).toFixed(1);
     const hash = await sha256(file);
     const modelId = this.#nextId++;
     const onGpus: LoadedOnGpu[] = [];
@@ -180,16 +182,16 @@ export class ModelLoader {
           return again;
         },
       };
-      // Transferred, so that each thread needs its own.
-      const sizeMb = (file.byteLength / 1e6).toFixed(1);
       const what = `${onnxPath} (${sizeMb} MB) on ${slot.info.name}`;
+      const given: ArrayBuffer = file ?? await load.readFile();
+      file = null;
       const reply = await this.#telling(
         `compiling and measuring ${what}`,
-        slot.load(load, file.slice(0)),
+        slot.load(load, given),
       );
       const one = isFailure(reply) ? reply : await this.#telling(
         `comparing the results of ${what} with the CPU's`,
-        this.#check(folder, hash, slot, request, reply, file),
+        this.#check(folder, hash, slot, load, reply),
       );
       if (isFailure(one)) {
         this.#unloadEverywhere(modelId);
@@ -246,9 +248,8 @@ export class ModelLoader {
     { json }: ModelFolder,
     hash: string,
     slot: GpuSlot,
-    request: LoadRequestWithoutFile,
+    { request, readFile }: RepeatableLoad,
     reply: LoadReply,
-    file: ArrayBuffer,
   ): Promise<LoadedOnGpu | Failure> {
     const { info } = slot;
     const { verify, tolerances } = this.#options;
@@ -260,7 +261,7 @@ export class ModelLoader {
     let changed = one.changed;
     const notes = [...reply.notes];
     if (check === null) {
-      const source = { ...request.source, file: file.slice(0) };
+      const source = { ...request.source, file: await readFile() };
       const expected = await this.#reference.outputs(source);
       if (isFailure(expected)) {
         notes.push(`its results could not be compared with the CPU's: ${expected.message}`);
@@ -321,7 +322,7 @@ export class ModelLoader {
     modelId: number,
     { info }: GpuSlot,
     { maxBatchSize, maxExecNs }: LoadModelOptions,
-  ): LoadRequestWithoutFile {
+  ): RepeatableLoad["request"] {
     const { shapes, strictShapes, maxModelBytes, profiles } = this.#options;
     const stored = json?.shapes ?? {};
     const allowed = json?.batch_sizes;
@@ -345,7 +346,3 @@ export class ModelLoader {
     };
   }
 }
-
-type LoadRequestWithoutFile = Omit<LoadRequest, "source"> & {
-  source: Omit<LoadRequest["source"], "file">;
-};

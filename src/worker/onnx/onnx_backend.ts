@@ -21,7 +21,7 @@ import type { ThreadTimeouts } from "./gpu_thread.ts";
 import { ModelLoader, type ProfileUse } from "./model_loader.ts";
 import type { InputFill, InputShapes } from "./plan.ts";
 import type { LoadedOnGpu } from "./profiles.ts";
-import type { DeviceInfo, DeviceTarget } from "./protocol.ts";
+import type { DeviceInfo, DeviceTarget, WeightsMemory } from "./protocol.ts";
 import { DEFAULT_TOLERANCES, type Tolerances, type VerifyChoice } from "./verify.ts";
 
 export { DEVICE_CHOICES, type DeviceChoice, NoDeviceError } from "./choose_devices.ts";
@@ -209,6 +209,11 @@ export class OnnxBackend implements Backend {
         outputs,
       });
     });
+  }
+
+  /** Device memory that a GPU's weights take. */
+  memory(gpuId: number, done: Done<WeightsMemory>): void {
+    this.#slots[gpuId]!.memory(done);
   }
 
   close(): void {

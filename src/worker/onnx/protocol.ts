@@ -107,6 +107,13 @@ export interface InferReply extends ThreadSpan {
   readonly buffers: readonly ArrayBuffer[];
 }
 
+/** Device memory for weights, in bytes. */
+export interface WeightsMemory {
+  readonly usedBytes: number;
+  /** Of buffers that are kept to be used again. */
+  readonly freeBytes: number;
+}
+
 /** Each operation's request and reply. */
 export interface Operations {
   /** Names of the adapters that Dawn finds; the thread cannot open a device afterwards. */
@@ -117,6 +124,8 @@ export interface Operations {
   load: { request: LoadRequest; reply: LoadReply };
   /** What a model makes of the seeded input of one request, without keeping the model. */
   reference: { request: { source: ModelSource }; reply: { buffers: readonly ArrayBuffer[] } };
+  /** Device memory for weights: in use, and kept for later. */
+  memory: { request: Record<never, never>; reply: WeightsMemory };
   unload: { request: { modelId: number }; reply: Record<never, never> };
   loadWeights: { request: { modelId: number; copyId: number }; reply: ThreadSpan };
   evictWeights: { request: { modelId: number; copyId: number }; reply: ThreadSpan };

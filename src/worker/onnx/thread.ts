@@ -83,6 +83,11 @@ const handlers: Handlers = {
   reference: ({ source }) =>
     afterLoads(async () => ({ buffers: await referenceOutputs(openedDevice(), source) })),
 
+  memory() {
+    const pool = openedDevice().gpu?.pool;
+    return { usedBytes: pool?.usedBytes ?? 0, freeBytes: pool?.freeBytes ?? 0 };
+  },
+
   unload: ({ modelId }) =>
     afterLoads(async () => {
       const model = models.get(modelId);

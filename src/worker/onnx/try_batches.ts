@@ -4,12 +4,19 @@ import { tensorSpec } from "../model_files.ts";
 import { describeError } from "./errors.ts";
 import { nextTurn } from "./next_turn.ts";
 import type { GraphPlan } from "./plan.ts";
-import type { LoadRequest } from "./protocol.ts";
+import type { LoadRequest, ThreadSpan } from "./protocol.ts";
 import { type RunResult, type ServedModel, TRIAL_COPY } from "./served_model.ts";
 
-/** Warm-up on the CPU before anything is timed: V8 replaces its first, slow WebAssembly code. */
-const WARM_MS = 250;
-const WARM_RUNS = 50;
+/**
+ * Warm-up on the CPU before anything is timed. V8 starts with slow WebAssembly code and replaces it function
+ * by function, in another thread: times fall by a factor of four, in steps, over a second or more. So runs
+ * go on until whole windows of them are no faster than those before.
+ */
+const WINDOW_MS = 150;
+const WINDOW_RUNS = 20;
+const STEADY_WINDOWS = 3;
+const STEADY_SHARE = 0.97;
+const WARM_MS = 3000;
 /** How far the first request of a batch may differ from the same request alone. */
 const BATCH_TOLERANCE = 0.05;
 
@@ -48,9 +55,19 @@ function batchFault(plan: GraphPlan, one: RunResult, two: RunResult): string | n
   return null;
 }
 
-async function warmCpu(run: () => Promise<unknown>): Promise<void> {
+async function warmCpu(run: () => Promise<ThreadSpan>): Promise<void> {
   const endMs = performance.now() + WARM_MS;
-  for (let i = 0; i < WARM_RUNS && performance.now() < endMs; i++) await run();
+  let fastestMs = Infinity;
+  for (let steady = 0; steady < STEADY_WINDOWS && performance.now() < endMs;) {
+    const windowMs = performance.now() + WINDOW_MS;
+    let bestMs = Infinity;
+    for (let i = 0; i < WINDOW_RUNS && performance.now() < windowMs; i++) {
+      const span = await run();
+      bestMs = Math.min(bestMs, span.endMs - span.beginMs);
+    }
+    steady = bestMs < STEADY_SHARE * fastestMs ? 0 : steady + 1;
+    fastestMs = Math.min(fastestMs, bestMs);
+  }
 }
 
 /**

@@ -95,6 +95,12 @@ Deno.test("a closed loop whose requests are all refused backs off, and is back a
   clock.advance(SECOND);
   // Each is back within 384 ms.
   assert.ok(run.sent.length > 100 * 616 && run.sent.length <= 100 * 1000, `${run.sent.length}`);
+
+  // And pauses are short again: 1, 2, 4, … ms.
+  run.answer = (done) => clock.at(clock.now(), () => done(failure));
+  run.sent.length = 0;
+  clock.advance(100 * MS);
+  assert.ok(run.sent.length > 100 * 4, `${run.sent.length}`);
 });
 
 Deno.test("a bursty closed loop keeps its request outstanding in bursts only", () => {

@@ -16,15 +16,15 @@ import {
   type RequestRecord,
 } from "../telemetry/records.ts";
 import { TsvLog } from "../telemetry/tsv_log.ts";
-import { type Address, formatAddress, listen, parseAddress } from "../wire/tcp.ts";
+import { formatAddress, listen } from "../wire/tcp.ts";
 import { CliError, UsageError } from "./exit.ts";
 import { ACTION_LOG, clearLogs, openLog, REQUEST_LOG } from "./log_file.ts";
 import { parseInteger } from "./parse.ts";
 import { schedulers, type SchedulerType } from "./schedulers.ts";
 import { StopSignals } from "./stop_signals.ts";
 import { WorkerConnections } from "./worker_connections.ts";
+import { parseWorkers, type WorkerList } from "./worker_list.ts";
 
-const WORKER_PORT = 12345;
 const CLIENT_PORT = 12346;
 
 /** The options in the order in which they may also be given as plain arguments. */
@@ -58,12 +58,16 @@ export function controllerCommand(): Command {
       "Takes clients' requests and schedules them on workers.\n\n" +
         "TYPE is the scheduler:\n" +
         schedulers.map(({ name, summary }) => `  ${name.padEnd(7)} ${summary}\n`).join("") +
-        "WORKERS are addresses, HOST:PORT, separated by commas.\n" +
+        "WORKERS are, separated by commas:\n" +
+        "  HOST:PORT      a worker, which must be there\n" +
+        "  @FILE          those whose addresses a file lists; it is read again when it changes\n" +
+        "  dns:NAME:PORT  one at each address of a name, which is looked up again and again\n" +
+        "  join           those that come by themselves: `clockwork worker --join`\n" +
         "The options' values may also follow WORKERS as plain arguments, in the order\n" +
         "generate_inputs max_gpus schedule_ahead default_slo max_exec max_batch.",
     )
     .argument("<TYPE>", `scheduler: ${schedulers.map(({ name }) => name).join(", ")}`)
-    .argument("<WORKERS>", "addresses of workers, e.g. volta01:12345,volta02:12345")
+    .argument("<WORKERS>", "workers, e.g. volta01:12345,volta02:12345 or @workers.txt")
     .argument("[values...]", "values of the options below, in their order")
     .option("--generate-inputs", "send inputs made here for requests that bring none", false)
     .option("--max-gpus <n>", "use at most so many GPUs", parseInteger(1, 1e6), maxGpus)
@@ -113,20 +117,6 @@ export function controllerCommand(): Command {
     });
 }
 
-function parseWorkers(text: string): Address[] {
-  const addresses = text.split(",").map((part) => {
-    try {
-      return parseAddress(part, WORKER_PORT);
-    } catch (error) {
-      throw new UsageError((error as Error).message);
-    }
-  });
-  const names = addresses.map(formatAddress);
-  const twice = names.find((name, i) => names.indexOf(name) !== i);
-  if (twice !== undefined) throw new UsageError(`worker ${twice} is named twice`);
-  return addresses;
-}
-
 function parseValues(values: readonly string[]): Partial<Options> {
   const parsers: readonly (readonly [keyof Options, string, (text: string) => number])[] = [
     ["generateInputs", "generate_inputs", parseInteger(0, 1)],
@@ -157,12 +147,13 @@ function parseValues(values: readonly string[]): Partial<Options> {
 
 async function runController(
   scheduler: SchedulerType,
-  workers: readonly Address[],
+  workers: WorkerList,
   options: Options,
 ): Promise<void> {
   const log = console.log;
   const clock = new SystemClock();
   const stop = new StopSignals();
+  let connections: WorkerConnections | null = null;
   try {
     log("Starting Clockwork Controller");
     const controllerOptions: ControllerOptions = {
@@ -197,16 +188,23 @@ async function runController(
       (host) => scheduler.make(clock, host, infer4),
     );
     // Before the logs are opened, and so emptied: they may be those of a controller that has the port.
-    const listener = listenForClients(options, clock, controller);
+    const listener = listenForPeers(options, workers.join, clock, controller);
     try {
       logs = openLogs(clock, options);
       printOptions(scheduler, controllerOptions, infer4);
       log(`IO service thread listening for clients on ${formatAddress(listener.address)}`);
-      const connections = new WorkerConnections(clock, controller, stop);
-      await Promise.race([connections.connectAll(workers), stop.stopped]);
-      if (!stop.requested) controller.start();
+      connections = new WorkerConnections(clock, controller, stop);
+      await Promise.race([connections.connectAll(workers.addresses), stop.stopped]);
+      await connections.follow(workers.sources);
+      if (!stop.requested) {
+        controller.start();
+        if (controller.workers === 0) {
+          log("No worker is connected yet: models can be loaded once one has come");
+        }
+      }
       await stop.stopped;
     } finally {
+      connections?.close();
       listener.close();
       controller.close("the controller is shutting down");
       await linksEnded(controller, clock);
@@ -228,17 +226,19 @@ async function linksEnded(controller: Controller, clock: Clock): Promise<void> {
   }
 }
 
-function listenForClients(options: Options, clock: Clock, controller: Controller) {
+/** Clients, and workers where they may come by themselves. */
+function listenForPeers(options: Options, join: boolean, clock: Clock, controller: Controller) {
   try {
     return listen(
       { hostname: options.host, port: options.port },
       clock,
       {
         role: "controller",
-        peerRoles: ["client"],
+        peerRoles: join ? ["client", "worker"] : ["client"],
         onRefused: (peer, reason) => console.error(`${peer} was refused: ${reason}`),
       },
-      controller.acceptClient,
+      (link, role) =>
+        role === "worker" ? controller.acceptWorker(link) : controller.acceptClient(link),
     );
   } catch (error) {
     throw new CliError((error as Error).message);

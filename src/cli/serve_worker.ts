@@ -1,5 +1,5 @@
 /** What the real and the emulated worker have in common: configuration, listening, ending. */
-import { type Command, Option } from "commander";
+import { type Command, InvalidArgumentError, Option } from "commander";
 import { fileURLToPath } from "node:url";
 import type { Clock } from "../core/clock.ts";
 import { MS } from "../core/clock.ts";
@@ -7,13 +7,17 @@ import { SystemClock } from "../core/system_clock.ts";
 import type { Backend } from "../worker/backend.ts";
 import { ConfigError, readWorkerConfig, type WorkerConfig } from "../worker/config.ts";
 import { WorkerServer } from "../worker/server.ts";
-import { formatAddress, listen, type Listener } from "../wire/tcp.ts";
+import { type Address, formatAddress, listen, type Listener, parseAddress } from "../wire/tcp.ts";
 import { CliError, UsageError } from "./exit.ts";
+import { joinController } from "./join_controller.ts";
 import { parseInteger } from "./parse.ts";
 import { StopSignals } from "./stop_signals.ts";
 
 /** The port on which workers listen unless told otherwise. */
 export const DEFAULT_WORKER_PORT = 12345;
+
+/** The port of controllers that are to be joined. */
+const CONTROLLER_PORT = 12346;
 
 /** How long controllers that do not read may delay the end. */
 const CLOSE_TIMEOUT_NS = 1500 * MS;
@@ -23,6 +27,7 @@ export interface ServeOptions {
   readonly config?: string;
   readonly port: number;
   readonly host: string;
+  readonly join?: Address;
 }
 
 /** What the user has configured. */
@@ -40,7 +45,20 @@ export function addServeOptions(command: Command): Command {
       new Option("-p, --port <port>", "port to listen on for controllers")
         .argParser(parseInteger(1, 65535)).default(DEFAULT_WORKER_PORT),
     )
-    .option("--host <address>", "address to listen on", "0.0.0.0");
+    .option("--host <address>", "address to listen on", "0.0.0.0")
+    .option(
+      "--join <address>",
+      "connect to a controller, HOST[:PORT], whose WORKERS have `join`, instead of listening",
+      parseController,
+    );
+}
+
+function parseController(text: string): Address {
+  try {
+    return parseAddress(text, CONTROLLER_PORT);
+  } catch (error) {
+    throw new InvalidArgumentError((error as Error).message);
+  }
 }
 
 /** Told in the help of both workers. */
@@ -77,13 +95,20 @@ export async function serveWorker(
   // Opening a device cannot be interrupted otherwise.
   if (backend === undefined) Deno.exit(0);
   const server = new WorkerServer({ clock, backend, config, log });
-  const listener = listenFor(server, options, clock, log);
-  log(`IO service thread listening on ${formatAddress(listener.address)}`);
+  let listener: Listener | null = null;
+  if (options.join === undefined) {
+    listener = listenFor(server, options, clock, log);
+    log(`IO service thread listening on ${formatAddress(listener.address)}`);
+  } else {
+    log(`Joining controller ${formatAddress(options.join)}`);
+    joinController(options.join, clock, stop, log, server.accept);
+  }
   await stop.stopped;
-  listener.close();
+  listener?.close();
   server.close();
   const deadlineNs = clock.now() + CLOSE_TIMEOUT_NS;
-  while (listener.connections > 0 && clock.now() < deadlineNs) await sleep(clock, 10 * MS);
+  const connections = () => listener?.connections ?? server.controllers;
+  while (connections() > 0 && clock.now() < deadlineNs) await sleep(clock, 10 * MS);
   clock.close();
   Deno.exit(0);
 }

@@ -37,6 +37,15 @@ export class Processes {
     return process;
   }
 
+  /** Starts a controller whose WORKERS argument is given, and waits until it can load models. */
+  async controllerOf(workers: string, more: readonly string[] = []) {
+    const port = freePort();
+    const where = ["--host", HOST, "-p", `${port}`, "--default-slo", `${30e9}`];
+    const process = this.start(["controller", "INFER4", workers, ...where, ...more]);
+    await process.printed("(Startup-3)");
+    return { process, port, address: `${HOST}:${port}` };
+  }
+
   /** Starts a worker and waits until it listens. */
   async worker(args: readonly string[] = ["worker-dummy"], env: Record<string, string> = {}) {
     const port = freePort();

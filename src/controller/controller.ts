@@ -67,7 +67,9 @@ export class Controller implements ClientRequests {
   readonly #options: ControllerOptions;
   readonly #serving: Serving;
   readonly #summary: SummaryPrinter;
-  readonly #workers: Worker[] = [];
+  /** Those that are connected. */
+  readonly #workers = new Set<Worker>();
+  #nextWorkerId = 0;
   readonly #sessions = new Set<ClientSession>();
   readonly #groups = new ModelGroups();
   #phase: Phase = "connecting";
@@ -106,7 +108,7 @@ export class Controller implements ClientRequests {
     this.#summary = new SummaryPrinter(
       clock,
       this.#log,
-      () => this.#workers.map(({ peer }) => peer).filter(({ lost }) => !lost),
+      () => Array.from(this.#workers, ({ peer }) => peer),
       () => this.#serving.takeInputOrigins(),
     );
   }
@@ -114,14 +116,14 @@ export class Controller implements ClientRequests {
   /** Takes a link to a worker. Workers are numbered in the order in which they come. */
   readonly acceptWorker: Accept = (link: Link): LinkHandler => {
     const peer = new WorkerPeer(
-      this.#workers.length,
+      this.#nextWorkerId++,
       link,
       this.#clock,
       () => this.#nextActionId++,
       (_, reason) => this.#onWorkerLost(worker, reason),
     );
     const worker: Worker = { peer, state: null };
-    this.#workers.push(worker);
+    this.#workers.add(worker);
     if (this.#phase !== "connecting") {
       this.#log(`Worker ${peer.id} (${link.peer}) has come`);
       // Not within this call: the link has no handler yet.
@@ -139,7 +141,12 @@ export class Controller implements ClientRequests {
 
   /** Links to clients and workers that have not ended. */
   get openLinks(): number {
-    return this.#sessions.size + this.#workers.filter(({ peer }) => !peer.lost).length;
+    return this.#sessions.size + this.#workers.size;
+  }
+
+  /** Workers that are connected. */
+  get workers(): number {
+    return this.#workers.size;
   }
 
   /** Begins the start-up, once all workers are connected. */
@@ -159,7 +166,7 @@ export class Controller implements ClientRequests {
     this.#serving.close(reason);
     this.#closed = true;
     for (const session of this.#sessions) session.close(reason);
-    for (const { peer } of this.#workers) if (!peer.lost) peer.link.close(reason);
+    for (const { peer } of this.#workers) peer.link.close(reason);
   }
 
   // Requests of clients.
@@ -222,7 +229,11 @@ export class Controller implements ClientRequests {
         `no_of_copies is ${copies}, but this controller has room for ${room} more models`,
       );
     }
-    if (this.#live.length === 0) return fail(RequestStatus.error, "no worker is connected");
+    if (this.#live.length === 0) {
+      return this.#workers.size === 0
+        ? fail(RequestStatus.error, "no worker is connected")
+        : fail(RequestStatus.initializing, "no worker has told its state yet");
+    }
     this.#load(path, copies, (firstId, facts, problem) => {
       if (facts === null) return fail(RequestStatus.error, problem);
       session.sendLoaded(id, {
@@ -270,7 +281,7 @@ export class Controller implements ClientRequests {
   // Start-up.
 
   get #live(): Worker[] {
-    return this.#workers.filter(({ peer, state }) => !peer.lost && state !== null);
+    return [...this.#workers].filter(({ state }) => state !== null);
   }
 
   #query(worker: Worker): void {
@@ -299,6 +310,7 @@ export class Controller implements ClientRequests {
       }
       if (this.#phase === "querying") this.#afterQuery();
       else this.#equip(worker);
+      this.#preload();
     };
     // The scheduler counts a GPU's pages from none taken, so what an earlier controller has left there has
     // to go. A worker without models has nothing.
@@ -320,14 +332,19 @@ export class Controller implements ClientRequests {
 
   #afterQuery(): void {
     if (this.#phase !== "querying") return;
-    if (this.#workers.some(({ peer, state }) => !peer.lost && state === null)) return;
+    if ([...this.#workers].some(({ state }) => state === null)) return;
     this.#printCluster();
     this.#log("(Startup-3) Awaiting LoadModel requests from clients");
     this.#phase = "awaiting";
     // Nothing is under way: the actions that people look for in logs are numbered from here.
     this.#nextActionId = 0;
+    this.#preload();
+  }
+
+  /** Loads what nobody has to ask for, as soon as there is a worker. */
+  #preload(): void {
     const { preload } = this.#options;
-    if (preload === null || this.#live.length === 0) return;
+    if (preload === null || this.#phase !== "awaiting" || this.#live.length === 0) return;
     this.#load(preload.path, preload.copies, (_, facts, problem) => {
       if (facts === null) this.#log(`${preload.path} could not be loaded: ${problem}`);
     });
@@ -518,6 +535,7 @@ export class Controller implements ClientRequests {
 
   #onWorkerLost(worker: Worker, reason: string): void {
     const { peer, state } = worker;
+    this.#workers.delete(worker);
     this.#log(`Worker ${peer.id} (${peer.link.peer}) lost: ${reason}`);
     this.#summary.onWorkerLost(peer);
     if (this.#phase === "serving" && state !== null) this.#serving.removeWorker(peer.id);

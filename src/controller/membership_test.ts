@@ -1,7 +1,8 @@
 /** Workers that come, go and return while the controller serves. */
 import assert from "node:assert/strict";
+import type { Model } from "../client/client.ts";
 import { MS, SECOND } from "../core/clock.ts";
-import { Cluster, status } from "./test_rig.ts";
+import { Cluster, outcome, refusal, status } from "./test_rig.ts";
 
 Deno.test("a worker that comes while serving gets the models, and then serves", () => {
   const cluster = new Cluster();
@@ -74,6 +75,30 @@ Deno.test("a worker that has other models under the same ids is not used for the
     cluster.lines.some((line) => line.includes("other models with ids from 0 on: restart it")),
   );
   assert.equal(status(run(cluster, cluster.infer(client, model!))), 0, "the other one serves it");
+});
+
+Deno.test("without workers at the start, loads are refused until one has come", () => {
+  const cluster = new Cluster();
+  const { client } = cluster.addClient();
+  cluster.controller.start();
+  cluster.run();
+  const refused = outcome<readonly Model[]>((done) => client.loadModel("2/a", 1, done));
+  cluster.run();
+  assert.match(refusal(refused), /^1 no worker is connected/);
+  cluster.addWorker();
+  cluster.run();
+  const [model] = cluster.load(client, "2/a");
+  cluster.run(2 * SECOND);
+  assert.equal(status(run(cluster, cluster.infer(client, model!))), 0);
+});
+
+Deno.test("what is to be loaded without being asked for is loaded on the first worker that comes", () => {
+  const cluster = new Cluster({ preload: { path: "2/a", copies: 3 } });
+  cluster.controller.start();
+  cluster.run();
+  const { server } = cluster.addWorker();
+  cluster.run();
+  assert.equal(server.node.registry.size, 3);
 });
 
 function run<T>(cluster: Cluster, outcome: T): T {

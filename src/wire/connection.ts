@@ -1,7 +1,7 @@
 import { type Clock, MS, SECOND, type Timer } from "../core/clock.ts";
 import { ClockSync } from "./clock_sync.ts";
 import { DEFAULT_FRAME_LIMITS, type FrameLimits, FrameParser, ProtocolError } from "./frame.ts";
-import type { Accept, Link, LinkHandler, Traffic } from "./link.ts";
+import type { Link, LinkHandler, Traffic } from "./link.ts";
 import { type Header, type Kind, KIND_NUMBERS, PROTOCOL_VERSION } from "./messages.ts";
 import { SendQueue } from "./send_queue.ts";
 
@@ -19,10 +19,18 @@ export interface ByteStream {
 
 export type Role = "worker" | "controller" | "client";
 
+/** As {@link Accept}, where peers of several roles may come. */
+export type AcceptPeer = (link: Link, peerRole: Role) => LinkHandler;
+
 export interface ConnectionOptions {
   readonly role: Role;
   /** Roles that the peer may have; another is told so and disconnected. */
   readonly peerRoles: readonly Role[];
+  /**
+   * Says Hello only once the peer's has been found to be right, as the side that was connected to does: a
+   * peer that is refused then knows that it was never served.
+   */
+  readonly helloLast?: boolean;
   /** For people: the peer's address. */
   readonly address: string;
   readonly limits?: FrameLimits;
@@ -68,7 +76,7 @@ export class Connection implements Link {
   readonly #clock: Clock;
   readonly #options: ConnectionOptions;
   readonly #parser: FrameParser;
-  readonly #accept: Accept;
+  readonly #accept: AcceptPeer;
   readonly #onRefused: (reason: string) => void;
   readonly #maxQueuedBytes: number;
   #handler: LinkHandler | undefined;
@@ -94,7 +102,7 @@ export class Connection implements Link {
     stream: ByteStream,
     clock: Clock,
     options: ConnectionOptions,
-    accept: Accept,
+    accept: AcceptPeer,
     onRefused: (reason: string) => void,
   ) {
     this.#stream = stream;
@@ -110,14 +118,18 @@ export class Connection implements Link {
 
   /** Says hello and starts to read. */
   start(): void {
-    this.send("Hello", 0, { version: PROTOCOL_VERSION, role: this.#options.role });
-    this.#schedulePing();
+    if (!this.#options.helloLast) this.#sayHello();
     const helloNs = this.#options.helloNs ?? DEFAULT_HELLO_NS;
     this.#patience = this.#clock.at(
       this.#clock.now() + helloNs,
       () => this.close(`no Hello within ${helloNs / SECOND} s`),
     );
     this.#readLoop();
+  }
+
+  #sayHello(): void {
+    this.send("Hello", 0, { version: PROTOCOL_VERSION, role: this.#options.role });
+    this.#schedulePing();
   }
 
   /** Instead of `start`: tells the peer why it cannot be served, and closes. */
@@ -293,8 +305,9 @@ export class Connection implements Link {
       );
     }
     this.#patience?.cancel();
+    if (this.#options.helloLast) this.#sayHello();
     this.#parser.refusal = (kind) => refuseKind(kind, peerRole, ours);
-    this.#call(() => this.#handler = this.#accept(this));
+    this.#call(() => this.#handler = this.#accept(this, peerRole));
   }
 
   /**

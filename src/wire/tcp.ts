@@ -1,6 +1,11 @@
 /** Links over Deno TCP. The only file that opens sockets. */
 import type { Clock } from "../core/clock.ts";
-import { type ByteStream, Connection, type ConnectionOptions } from "./connection.ts";
+import {
+  type AcceptPeer,
+  type ByteStream,
+  Connection,
+  type ConnectionOptions,
+} from "./connection.ts";
 import type { Accept } from "./link.ts";
 
 export interface Address {
@@ -52,7 +57,7 @@ export function listen(
   address: Address,
   clock: Clock,
   options: ListenOptions,
-  accept: Accept,
+  accept: AcceptPeer,
 ): Listener {
   let listener: Deno.TcpListener;
   try {
@@ -76,7 +81,7 @@ export function listen(
     const connection = new Connection(
       stream,
       clock,
-      { ...options, address: name },
+      { ...options, address: name, helloLast: true },
       accept,
       (reason) => options.onRefused?.(name, reason),
     );

@@ -152,7 +152,7 @@ Deno.test("a peer that we do not talk to makes connect fail with its reason", as
   const { listener } = echo({ role: "worker", peerRoles: ["controller"] });
   await assert.rejects(
     client(listener),
-    /did not take the connection: .*this is a client, which talks to a controller, not to a worker/,
+    /did not take the connection: .*this is a worker, which talks to a controller, not to a client/,
   );
   listener.close();
 });

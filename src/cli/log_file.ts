@@ -1,13 +1,34 @@
-/** The files of the controller's logs: where they are, how old ones make room, and how they are found. */
+/** The files of logs: where they are, how old ones make room, and how they are found. */
 import { basename, join } from "node:path";
 import type { Columns } from "../telemetry/records.ts";
 import { headerOf, type LogSink } from "../telemetry/tsv_log.ts";
+import type { Clock } from "../core/clock.ts";
 import { CliError } from "./exit.ts";
 
 export const REQUEST_LOG = "clockwork_request_log.tsv";
 export const ACTION_LOG = "clockwork_action_log.tsv";
 /** Where the logs of the controller before this one are kept, below the directory of logs. */
 export const PREVIOUS = "previous";
+
+/** What to do when the controller's logs cannot be written. */
+const SET_LOG_DIR = "set CLOCKWORK_LOG_DIR to a directory that can be written";
+/** Files of a log that are kept, and how long each becomes, unless told otherwise. */
+export const DEFAULT_LOG_FILES = 8;
+export const DEFAULT_LOG_FILE_MB = 256;
+
+/** What this process hears before it ends in another way than it should. */
+const LAST_EVENTS = ["unload", "error", "unhandledrejection"] as const;
+
+/** Has logs closed, and so written, even if a second Ctrl-C or an uncaught error ends the process. */
+export function closeAtExit(close: () => void): void {
+  for (const event of LAST_EVENTS) globalThis.addEventListener(event, close);
+}
+
+/** Translates times of a clock to nanoseconds since 1970, as text: they exceed an exact number. */
+export function epochOf(clock: Clock): (ns: number) => string {
+  const originEpochNs = BigInt(Date.now()) * 1_000_000n - BigInt(Math.round(clock.now()));
+  return (ns) => (originEpochNs + BigInt(Math.round(ns))).toString();
+}
 
 /**
  * Files of one log, oldest first: `NAME.2`, `NAME.1`, `NAME`. Empty when there are none.
@@ -28,9 +49,15 @@ export function logFiles(directory: string, name: string): string[] {
  * logs of the controller before, if they have any rows, to its folder `previous`, in place of what
  * was there. So a crash does not cost its evidence when the controller is started again.
  *
+ * @param logs the columns of each log, by name.
+ * @param remedy ends the message when this cannot be done.
  * @throws {CliError} when the directory cannot be made or written.
  */
-export function clearLogs(directory: string, logs: Readonly<Record<string, Columns<never>>>): void {
+export function clearLogs(
+  directory: string,
+  logs: Readonly<Record<string, Columns<never>>>,
+  remedy = SET_LOG_DIR,
+): void {
   try {
     Deno.mkdirSync(directory, { recursive: true });
     const files = Object.keys(logs).flatMap((name) => logFiles(directory, name));
@@ -52,7 +79,7 @@ export function clearLogs(directory: string, logs: Readonly<Record<string, Colum
       for (const path of files) Deno.removeSync(path);
     }
   } catch (error) {
-    throw unwritable(join(directory, Object.keys(logs)[0]!), error as Error);
+    throw unwritable(join(directory, Object.keys(logs)[0]!), error as Error, remedy);
   }
 }
 
@@ -62,12 +89,12 @@ export function clearLogs(directory: string, logs: Readonly<Record<string, Colum
  *
  * @throws {CliError} naming the file when it cannot be written.
  */
-export function openLog(path: string, maxFiles: number): LogSink {
+export function openLog(path: string, maxFiles: number, remedy = SET_LOG_DIR): LogSink {
   let file: Deno.FsFile;
   try {
     file = create(path);
   } catch (error) {
-    throw unwritable(path, error as Error);
+    throw unwritable(path, error as Error, remedy);
   }
   const encoder = new TextEncoder();
   let failed = false;
@@ -119,9 +146,6 @@ function makeRoom(path: string, maxFiles: number): void {
   if (maxFiles === 1) Deno.removeSync(path);
 }
 
-function unwritable(path: string, { message }: Error): CliError {
-  return new CliError(
-    `cannot write the log ${path}: ${message}; ` +
-      "set CLOCKWORK_LOG_DIR to a directory that can be written",
-  );
+function unwritable(path: string, { message }: Error, remedy: string): CliError {
+  return new CliError(`cannot write the log ${path}: ${message}; ${remedy}`);
 }

@@ -12,6 +12,7 @@ import { CliError, UsageError } from "./exit.ts";
 import { joinController } from "./join_controller.ts";
 import { parseInteger } from "./parse.ts";
 import { StopSignals } from "./stop_signals.ts";
+import { openWorkerLogs } from "./worker_logs.ts";
 
 /** The port on which workers listen unless told otherwise. */
 export const DEFAULT_WORKER_PORT = 12345;
@@ -86,15 +87,13 @@ export async function serveWorker(
   log("Starting Clockwork Worker");
   const setup = readConfig(options.config, log);
   const { config } = setup;
-  if (config.enable_task_telemetry || config.enable_action_telemetry) {
-    log("Note: workers do not write telemetry yet; the controller's logs have every action");
-  }
   const clock = new SystemClock();
+  const logs = openWorkerLogs(config, clock, log);
   const stop = new StopSignals();
   const backend = await Promise.race([openBackend(clock, setup), stop.stopped]);
   // Opening a device cannot be interrupted otherwise.
   if (backend === undefined) Deno.exit(0);
-  const server = new WorkerServer({ clock, backend, config, log });
+  const server = new WorkerServer({ clock, backend, config, log, telemetry: logs?.telemetry });
   let listener: Listener | null = null;
   if (options.join === undefined) {
     listener = listenFor(server, options, clock, log);
@@ -109,6 +108,7 @@ export async function serveWorker(
   const deadlineNs = clock.now() + CLOSE_TIMEOUT_NS;
   const connections = () => listener?.connections ?? server.controllers;
   while (connections() > 0 && clock.now() < deadlineNs) await sleep(clock, 10 * MS);
+  logs?.close();
   clock.close();
   Deno.exit(0);
 }

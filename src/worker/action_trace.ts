@@ -63,15 +63,23 @@ export class ActionTrace {
         beginNs: begin_ns,
         endNs: end_ns,
       });
-    if ("exec" in result) {
-      task("copy_input", result.copy_input as Timing);
-      task("exec", result.exec as Timing);
-      task("copy_output", result.copy_output as Timing);
-    } else if ("begin_ns" in result) {
-      const timing = result as unknown as Timing;
-      if (action.kind === "LoadModelFromDisk") task("load_model", timing);
-      else if (action.kind === "LoadWeights") task("load_weights", timing);
-      else if (action.kind === "EvictWeights") task("evict_weights", timing);
+    // The kind of an action tells the type of its result, but not to the compiler.
+    const infer = result as unknown as ResultOf<"Infer">;
+    const timing = result as unknown as Timing;
+    switch (action.kind) {
+      case "Infer":
+        task("copy_input", infer.copy_input);
+        task("exec", infer.exec);
+        task("copy_output", infer.copy_output);
+        break;
+      case "LoadModelFromDisk":
+        task("load_model", timing);
+        break;
+      case "LoadWeights":
+        task("load_weights", timing);
+        break;
+      case "EvictWeights":
+        task("evict_weights", timing);
     }
   }
 

@@ -1,6 +1,8 @@
 /** One connected controller: takes its actions, sends it their results, prints what a person follows. */
 import type { Clock } from "../core/clock.ts";
 import type { Log } from "../core/log.ts";
+import { ActionStatus } from "../core/status.ts";
+import type { WorkerTelemetry } from "../telemetry/worker_records.ts";
 import {
   ACTION_KINDS,
   type ActionKind,
@@ -11,8 +13,6 @@ import {
 } from "../wire/describe.ts";
 import type { Link, LinkHandler } from "../wire/link.ts";
 import type { AnyMessage, Header } from "../wire/messages.ts";
-import { ActionStatus } from "../core/status.ts";
-import type { WorkerTelemetry } from "../telemetry/worker_records.ts";
 import type { ActionRef, Requester, ResultOf } from "./action.ts";
 import { ActionTrace } from "./action_trace.ts";
 import type { Activity, ErrorDigest } from "./activity.ts";

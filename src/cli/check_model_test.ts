@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { encode as encodePng } from "fast-png";
 import { join } from "node:path";
 import { generateModels } from "../../testdata/generate.ts";
 import { writeModel } from "../worker/onnx/testing.ts";
@@ -94,6 +95,28 @@ Deno.test("the PaddleOCR models pass check-model, and keep the sizes given", () 
     }
   }));
 
+Deno.test("an image goes in, labels come out, and the profile is kept only when told to", () =>
+  withDirectory(async (directory) => {
+    const image = join(directory, "image.png");
+    const pixels = new Uint8Array(4 * 4 * 3).fill(90);
+    Deno.writeFileSync(image, encodePng({ width: 4, height: 4, data: pixels, channels: 3 }));
+    const labels = join(directory, "labels.txt");
+    Deno.writeTextFileSync(labels, Array.from({ length: 10 }, (_, i) => `kind ${i}`).join("\n"));
+    const model = join(directory, "residual_conv");
+    const args = [model, "--device", "wasm", "-i", "1", "-b", "1", "--labels", labels];
+    const norm = ["--mean", "0.5,0.4,0.3", "--std", "0.2"];
+    const shown = await checkModel(...args, "--input", image, ...norm);
+    assert.equal(shown.code, 0, shown.stderr);
+    assert.match(shown.stdout, /Top outputs of scores:\n {4}(\d): -?\d+\.\d+ {2}kind \1\n/);
+    assert.throws(() => Deno.statSync(join(model, "model.json")), Deno.errors.NotFound);
+    const written = await checkModel(...args, "--input", `image=${image}`, "--write", "--json");
+    assert.equal(written.code, 0, written.stderr);
+    assert.match(JSON.parse(written.stdout).top[0].label, /^kind \d$/);
+    const { profiles } = JSON.parse(Deno.readTextFileSync(join(model, "model.json")));
+    const [profile] = Object.values(profiles) as { exec_ns: Record<string, number> }[];
+    assert.deepEqual(Object.keys(profile!.exec_ns), ["1"]);
+  }));
+
 Deno.test("check-model refuses what is wrong, with a message and an exit code", () =>
   withDirectory(async (directory) => {
     writeModel(directory, "text", new TextEncoder().encode("not a model"));
@@ -112,6 +135,13 @@ Deno.test("check-model refuses what is wrong, with a message and an exit code", 
       [[mlp, "--input", join(directory, "none")], 2, /cannot read the input/],
       [[mlp, "--device", "tpu"], 2, /Allowed choices are auto, dawn, deno, wasm/],
       [[mlp, "-i", "0"], 2, /whole number/],
+      [[mlp, "--std", "0"], 2, /divided by it: not 0/],
+      [[mlp, "--mean", "1,2"], 2, /Expected one number, or three/],
+      [[mlp, "--fill", "x"], 2, /Expected an input and a number/],
+      [[mlp, "--tolerance", "float=1"], 2, /Expected a data type and a number/],
+      [[mlp, "--labels", join(directory, "none")], 2, /cannot read the labels/],
+      [[mlp, "--device", "wasm", "--shape", "z=1"], 1, /the input "z", which the model does not/],
+      [[mlp, "--device", "wasm", "--gpu", "0"], 1, /--gpu chooses among Dawn's adapters/],
       [[mlp, "--shape", "x=a"], 2, /Expected an input and its sizes/],
       [[mlp, "--frobnicate"], 2, /unknown option/],
       [[], 2, /missing required argument/],

@@ -144,11 +144,12 @@ function clamp(value: number, max: number): number {
 function imageLayout({ name, shape, batched }: TensorSpec) {
   const dims = batched || shape[0] !== 1 ? shape : shape.slice(1);
   const [a = 0, b = 0, c = 0] = dims;
-  if (dims.length === 3 && (a === 1 || a === 3)) {
-    return { channels: a, height: b, width: c, planar: true };
-  }
-  if (dims.length === 3 && (c === 1 || c === 3)) {
-    return { channels: c, height: a, width: b, planar: false };
+  if (dims.length === 3) {
+    // Three channels rather than one where both would do.
+    for (const channels of [3, 1]) {
+      if (a === channels) return { channels, height: b, width: c, planar: true };
+      if (c === channels) return { channels, height: a, width: b, planar: false };
+    }
   }
   throw new InputFileError(
     `input "${name}" is [${shape}]; an image needs [3,height,width] or [height,width,3], or 1 ` +
@@ -231,9 +232,10 @@ export function inputBlob(
     return whole.bytes;
   }
   const blob = new Uint8Array(model.inputBytes);
-  const names = model.inputs.map(({ name }) => name).join(", ");
+  const known = model.inputs.map(({ name }) => name);
+  const names = known.join(", ");
   for (const { input, path } of files) {
-    if (input === null ? model.inputs.length > 1 || files.length > 1 : !names.includes(input)) {
+    if (input === null ? model.inputs.length > 1 || files.length > 1 : !known.includes(input)) {
       const several = model.inputs.length > 1 || files.length > 1;
       throw new InputFileError(
         several && input === null

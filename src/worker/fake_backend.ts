@@ -4,6 +4,7 @@ import type {
   BackendModel,
   Done,
   Failure,
+  GpuEvents,
   GpuInfo,
   InferOutcome,
   LoadModelOptions,
@@ -27,6 +28,8 @@ export class FakeBackend implements Backend {
   })[] = [];
   readonly unloaded: BackendModel[] = [];
   closed = false;
+  /** Who is told when GPUs come and go. */
+  events: GpuEvents | null = null;
   /** Thrown by every call but `close`, while it is set. */
   error: Error | null = null;
   /** What `loadModel` answers; null: nothing, the call stays open. */
@@ -44,6 +47,10 @@ export class FakeBackend implements Backend {
   loadModel(path: string, _options: LoadModelOptions, done: Done<BackendModel>): void {
     this.#throw();
     if (this.model !== null) done(this.model(path));
+  }
+
+  watch(events: GpuEvents): void {
+    this.events = events;
   }
 
   unloadModel(model: BackendModel): void {

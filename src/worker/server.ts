@@ -75,6 +75,11 @@ export class WorkerServer {
     return this.#activity.pending;
   }
 
+  /** Refuses every further action with status 3; those that it has go on: see {@link pending}. */
+  drain(): void {
+    this.node.drain();
+  }
+
   /** Fails what has not ended with status 3, lets the controllers know, and closes the backend. */
   close(): void {
     if (this.#closed) return;

@@ -42,6 +42,7 @@ export class WorkerNode {
   readonly #loadModelContext: LoadModelContext;
   /** Reads one model at a time. */
   readonly #loader: SerialExecutor;
+  #draining = false;
   #closed = false;
 
   constructor({ clock, backend, config, onNote }: WorkerNodeOptions) {
@@ -83,7 +84,7 @@ export class WorkerNode {
    */
   submit(message: MessageOf<ActionKind>, requester: Requester, sync: ClockSync): void {
     const receivedNs = this.#clock.now();
-    if (this.#closed) {
+    if (this.#draining) {
       requester.onFailure(
         { kind: message.kind, id: message.id, receivedNs },
         ActionStatus.shuttingDown,
@@ -166,10 +167,15 @@ export class WorkerNode {
     }
   }
 
+  /** Refuses every further action with `shuttingDown`; those that it has go on. */
+  drain(): void {
+    this.#draining = true;
+  }
+
   /** Closes the backend. Every action that has not ended fails with `shuttingDown`, as do later ones. */
   close(): void {
     if (this.#closed) return;
-    this.#closed = true;
+    this.#closed = this.#draining = true;
     for (const executor of this.#executors()) executor.close();
     this.#backend.close();
     for (const executor of this.#executors()) executor.failRunning();

@@ -70,7 +70,10 @@ for (const [device, models] of cases) {
           assert.ok(!ignore);
           const served = result.models.find((one) => one.name === name)!;
           const batchSizes = name === "cls" || name === "fixed_batch" ? [1] : [1, 2];
-          assert.deepEqual(served.batchSizes, batchSizes);
+          // A software GPU on a busy machine may have no time for more than one.
+          if (!/took more than/.test(served.notes.join())) {
+            assert.deepEqual(served.batchSizes, batchSizes);
+          }
           assert.equal(served.paged, name !== "weightless", served.notes.join("\n"));
           if (name === "weightless") {
             assert.match(served.notes.join("\n"), /no weights on the device/);

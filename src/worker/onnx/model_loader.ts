@@ -21,7 +21,7 @@ import {
 /** Batch sizes that are tried, as far as a model and the request for it allow. */
 const BATCH_SIZES = Array.from({ length: 17 }, (_, i) => 2 ** i);
 /** About how long warming up, and then measuring, one model may take. */
-const LOAD_BUDGET_MS = 10_000;
+const LOAD_BUDGET_MS = 20_000;
 /** A load that takes longer than this is told about, and again after as long. */
 const PROGRESS_PERIOD_NS = 3 * SECOND;
 

@@ -23,7 +23,7 @@ interface SessionOptions {
   readonly executionProviders: readonly string[];
   readonly graphOptimizationLevel: "all";
   /** 4: nothing but what ends the process. What goes wrong is thrown too, and told by those who catch it. */
-  readonly logSeverityLevel: 4;
+  readonly logSeverityLevel: 3 | 4;
   readonly externalData?: readonly ExternalFile[];
 }
 

@@ -18,7 +18,17 @@ import {
 import { TsvLog } from "../telemetry/tsv_log.ts";
 import { formatAddress, listen } from "../wire/tcp.ts";
 import { CliError, UsageError } from "./exit.ts";
-import { ACTION_LOG, clearLogs, openLog, REQUEST_LOG } from "./log_file.ts";
+import {
+  ACTION_LOG,
+  clearLogs,
+  closeAtExit,
+  DEFAULT_LOG_FILE_MB,
+  DEFAULT_LOG_FILES,
+  epochOf,
+  openLog,
+  REQUEST_LOG,
+} from "./log_file.ts";
+import { drained, drainOption } from "./drain.ts";
 import { parseInteger } from "./parse.ts";
 import { schedulers, type SchedulerType } from "./schedulers.ts";
 import { StopSignals } from "./stop_signals.ts";
@@ -42,13 +52,13 @@ interface Options {
   /** In MB, that is 10^6 bytes. */
   logFileSize: number;
   logFiles: number;
+  /** In nanoseconds. */
+  drain: number;
 }
 
 const nanoseconds = parseInteger(1, Number.MAX_SAFE_INTEGER);
 /** How long clients and workers that do not hang up may delay the end. */
 const CLOSE_TIMEOUT_NS = 1500 * MS;
-/** What this process hears before it ends in another way than it should. */
-const LAST_EVENTS = ["unload", "error", "unhandledrejection"] as const;
 
 export function controllerCommand(): Command {
   const { defaultSloNs, maxExecNs, maxBatchSize } = DEFAULT_CONTROLLER_OPTIONS;
@@ -91,9 +101,10 @@ export function controllerCommand(): Command {
       "--log-file-size <MB>",
       "begin a new file of a log at this size",
       parseInteger(1, 1e6),
-      256,
+      DEFAULT_LOG_FILE_MB,
     )
-    .option("--log-files <n>", "files of a log to keep", parseInteger(1, 1000), 8)
+    .option("--log-files <n>", "files of a log to keep", parseInteger(1, 1000), DEFAULT_LOG_FILES)
+    .addOption(drainOption())
     .option("-p, --port <port>", "port for clients", parseInteger(1, 65535), CLIENT_PORT)
     .option("--host <address>", "address to listen on for clients", "0.0.0.0")
     .addHelpText(
@@ -175,8 +186,7 @@ async function runController(
       logs.requests?.close();
       logs.actions?.close();
     };
-    // A second Ctrl-C, or an error that nobody caught, ends the process without the code below.
-    for (const event of LAST_EVENTS) globalThis.addEventListener(event, closeLogs);
+    closeAtExit(closeLogs);
     const controller = new Controller(
       clock,
       log,
@@ -206,6 +216,8 @@ async function runController(
     } finally {
       connections?.close();
       listener.close();
+      controller.drain("the controller is shutting down");
+      await drained(clock, options.drain, "requests", () => controller.pending);
       controller.close("the controller is shutting down");
       await linksEnded(controller, clock);
       closeLogs();
@@ -259,8 +271,7 @@ function openLogs(clock: SystemClock, { logFileSize, logFiles }: Options): Logs 
     console.log("Not logging requests and actions: set CLOCKWORK_LOG_DIR to a directory for them");
     return NO_LOGS;
   }
-  const originEpochNs = BigInt(Date.now()) * 1_000_000n - BigInt(clock.now());
-  const epochNs = (ns: number) => (originEpochNs + BigInt(Math.round(ns))).toString();
+  const epochNs = epochOf(clock);
   const ofRequests = requestColumns(epochNs);
   const ofActions = actionColumns(epochNs);
   clearLogs(directory, { [REQUEST_LOG]: ofRequests, [ACTION_LOG]: ofActions });

@@ -9,6 +9,7 @@ import { ConfigError, readWorkerConfig, type WorkerConfig } from "../worker/conf
 import { WorkerServer } from "../worker/server.ts";
 import { type Address, formatAddress, listen, type Listener, parseAddress } from "../wire/tcp.ts";
 import { CliError, UsageError } from "./exit.ts";
+import { drained, drainOption } from "./drain.ts";
 import { joinController } from "./join_controller.ts";
 import { parseInteger } from "./parse.ts";
 import { StopSignals } from "./stop_signals.ts";
@@ -29,6 +30,8 @@ export interface ServeOptions {
   readonly port: number;
   readonly host: string;
   readonly join?: Address;
+  /** In nanoseconds. */
+  readonly drain: number;
 }
 
 /** What the user has configured. */
@@ -51,7 +54,8 @@ export function addServeOptions(command: Command): Command {
       "--join <address>",
       "connect to a controller, HOST[:PORT], whose WORKERS have `join`, instead of listening",
       parseController,
-    );
+    )
+    .addOption(drainOption());
 }
 
 function parseController(text: string): Address {
@@ -104,6 +108,8 @@ export async function serveWorker(
   }
   await stop.stopped;
   listener?.close();
+  server.drain();
+  await drained(clock, options.drain, "actions", () => server.pending);
   server.close();
   const deadlineNs = clock.now() + CLOSE_TIMEOUT_NS;
   const connections = () => listener?.connections ?? server.controllers;

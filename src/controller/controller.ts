@@ -78,7 +78,10 @@ export class Controller implements ClientRequests {
   /** LoadModel requests that have not been answered, and the copies that they ask for. */
   #loading = 0;
   #copiesLoading = 0;
+  #unloading = 0;
   #loadStageTimer: Timer | null = null;
+  /** Why nothing new is taken; null while it is. */
+  #draining: string | null = null;
   #closed = false;
 
   constructor(
@@ -159,6 +162,17 @@ export class Controller implements ClientRequests {
     this.#afterQuery();
   }
 
+  /** Takes no more requests; those that it has go on, and so do loads: see {@link pending}. */
+  drain(reason: string): void {
+    this.#draining = reason;
+    this.#serving.drain(reason);
+  }
+
+  /** Requests of clients, loads and unloads included, that have been taken and not been answered. */
+  get pending(): number {
+    return this.#serving.unanswered + this.#loading + this.#unloading;
+  }
+
   /** Answers all that waits, tells clients and workers, and stops. */
   close(reason: string): void {
     this.#summary.close();
@@ -216,6 +230,7 @@ export class Controller implements ClientRequests {
     if (this.#phase === "connecting" || this.#phase === "querying") {
       return fail(RequestStatus.initializing, "Controller initializing");
     }
+    if (this.#draining !== null) return fail(RequestStatus.error, this.#draining);
     if (copies < 1) {
       return fail(RequestStatus.invalidRequest, "no_of_copies must be at least 1, got 0");
     }
@@ -252,6 +267,7 @@ export class Controller implements ClientRequests {
     if (this.#phase === "connecting" || this.#phase === "querying") {
       return fail(RequestStatus.initializing, "Controller initializing");
     }
+    if (this.#draining !== null) return fail(RequestStatus.error, this.#draining);
     if (copies < 1) {
       return fail(RequestStatus.invalidRequest, "no_of_copies must be at least 1, got 0");
     }
@@ -264,10 +280,12 @@ export class Controller implements ClientRequests {
     }
     let waiting = ranges.length;
     let problem = "";
+    this.#unloading++;
     for (const range of ranges) {
       this.#unload(range, (found) => {
         problem ||= found;
         if (--waiting > 0) return;
+        this.#unloading--;
         if (problem !== "") fail(RequestStatus.error, problem);
         else session.sendUnloaded(id);
       });

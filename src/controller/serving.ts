@@ -106,6 +106,8 @@ export class Serving implements SchedulerHost<PendingRequest> {
   #unanswered = 0;
   #nextRequestId = 0;
   #inputOrigins = new Set<InputOrigin>();
+  /** Why no request is taken any more, while those that were are finished; null while they are. */
+  #draining: string | null = null;
   /** Why nothing is served any more; null while it is. */
   #closedBecause: string | null = null;
 
@@ -217,6 +219,16 @@ export class Serving implements SchedulerHost<PendingRequest> {
     const refusal = this.#refusal(modelId);
     if (refusal === null) this.#scheduler.submit(request);
     else this.refuse(request, RequestStatus.error, refusal);
+  }
+
+  /** Requests that have been taken and not been answered. */
+  get unanswered(): number {
+    return this.#unanswered;
+  }
+
+  /** Refuses every further request with `message`; those that it has go on. */
+  drain(message: string): void {
+    this.#draining = message;
   }
 
   /** Refuses what waits or runs, with `message`, and every request after that. */
@@ -334,6 +346,7 @@ export class Serving implements SchedulerHost<PendingRequest> {
   /** Why a request that is all right cannot be taken now; null if it can. It is counted already. */
   #refusal(modelId: number): string | null {
     const { maxRequests } = this.#options;
+    if (this.#draining !== null) return this.#draining;
     if (this.#unanswered > maxRequests) {
       return `${maxRequests} requests are waiting, the limit of this controller: try again later`;
     }

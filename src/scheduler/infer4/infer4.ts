@@ -449,8 +449,12 @@ export class Infer4<R extends Request> implements Scheduler<R> {
         work.placement.gpu.exec.distrust(this.#clock.now());
         this.#retry(work, RequestStatus.couldNotStartInTime, message);
         break;
-      case ActionStatus.sendTooLate:
       case ActionStatus.shuttingDown:
+        // It will take nothing more: others are to be given what it refuses.
+        work.placement.gpu.exec.distrust(this.#clock.now());
+        this.#retry(work, RequestStatus.error, message);
+        break;
+      case ActionStatus.sendTooLate:
       case ActionStatus.cancelled:
         this.#retry(work, RequestStatus.couldNotStartInTime, message);
         break;

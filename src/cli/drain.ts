@@ -1,0 +1,33 @@
+/** Ending well: what a node has taken is finished first, for a limited time. */
+import { Option } from "commander";
+import { type Clock, MS, SECOND } from "../core/clock.ts";
+import { parseDuration } from "./parse.ts";
+
+/** How long a node that is told to stop may take to finish what it has, unless told otherwise. */
+const DEFAULT_DRAIN_NS = 10 * SECOND;
+
+/** The option that sets it, for every node that has one. */
+export function drainOption(): Option {
+  return new Option(
+    "--drain <time>",
+    "when told to stop, finish what has been taken for so long; a second signal ends at once",
+  ).argParser(parseDuration).default(DEFAULT_DRAIN_NS, `${DEFAULT_DRAIN_NS / SECOND}s`);
+}
+
+const CHECK_NS = 5 * MS;
+
+/** Resolves when nothing is `pending` any more, or after `limitNs`. Says so when there is something. */
+export async function drained(
+  clock: Clock,
+  limitNs: number,
+  what: string,
+  pending: () => number,
+): Promise<void> {
+  if (pending() === 0) return;
+  console.log(`Shutting down: ${pending()} ${what} are being finished, for ${limitNs / SECOND} s`);
+  const deadlineNs = clock.now() + limitNs;
+  while (pending() > 0 && clock.now() < deadlineNs) {
+    await new Promise<void>((resolve) => clock.at(clock.now() + CHECK_NS, resolve));
+  }
+  if (pending() > 0) console.log(`${pending()} ${what} could not be finished`);
+}

@@ -41,7 +41,10 @@ Deno.test("what cannot be simulated is answered with 2 and what was wrong", asyn
       /unknown scheduler "INFER5": those that can be simulated are INFER4/,
     ],
     [["INFER4", "--", "nothing"], /unknown workload `nothing`/],
-    [["INFER4", "--", "poisson-open-loop", "x", "1"], /`poisson-open-loop`: parameter num_models is "x"/],
+    [
+      ["INFER4", "--", "poisson-open-loop", "x", "1"],
+      /`poisson-open-loop`: parameter num_models is "x"/,
+    ],
     [["INFER4", "--fault", "fire@1:2", "--", "simple"], /"fire@1:2" is not a fault/],
     [["INFER4", "--noise", "-1", "--", "simple"], /Expected a number from 0 to 10/],
     [["INFER4", "--duration", "long", "--", "simple"], /Expected a time such as/],

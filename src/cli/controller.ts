@@ -2,6 +2,7 @@
 import { Command, InvalidArgumentError } from "commander";
 import { type Clock, MS } from "../core/clock.ts";
 import { SystemClock } from "../core/system_clock.ts";
+import { DEFAULT_USER_POLICY } from "../controller/admission.ts";
 import {
   Controller,
   type ControllerOptions,
@@ -32,6 +33,7 @@ import { drained, drainOption } from "./drain.ts";
 import { parseInteger } from "./parse.ts";
 import { schedulers, type SchedulerType } from "./schedulers.ts";
 import { StopSignals } from "./stop_signals.ts";
+import { readUsers } from "./users_file.ts";
 import { WorkerConnections } from "./worker_connections.ts";
 import { parseWorkers, type WorkerList } from "./worker_list.ts";
 
@@ -54,6 +56,10 @@ interface Options {
   logFiles: number;
   /** In nanoseconds. */
   drain: number;
+  maxConnections: number;
+  maxRequests: number;
+  maxModels: number;
+  users?: string;
 }
 
 const nanoseconds = parseInteger(1, Number.MAX_SAFE_INTEGER);
@@ -61,7 +67,8 @@ const nanoseconds = parseInteger(1, Number.MAX_SAFE_INTEGER);
 const CLOSE_TIMEOUT_NS = 1500 * MS;
 
 export function controllerCommand(): Command {
-  const { defaultSloNs, maxExecNs, maxBatchSize } = DEFAULT_CONTROLLER_OPTIONS;
+  const { defaultSloNs, maxExecNs, maxBatchSize, maxRequests, maxModels } =
+    DEFAULT_CONTROLLER_OPTIONS;
   const { scheduleAheadNs, maxGpus } = DEFAULT_INFER4_OPTIONS;
   return new Command("controller")
     .description(
@@ -105,6 +112,10 @@ export function controllerCommand(): Command {
     )
     .option("--log-files <n>", "files of a log to keep", parseInteger(1, 1000), DEFAULT_LOG_FILES)
     .addOption(drainOption())
+    .option("--max-connections <n>", "connections at a time", parseInteger(1, 1e6), 10_000)
+    .option("--max-requests <n>", "unanswered requests", parseInteger(1, 1e8), maxRequests)
+    .option("--max-models <n>", "models, copies included", parseInteger(1, 1e6), maxModels)
+    .option("--users <file>", "users' limits: weight, rate, burst and max_requests of each")
     .option("-p, --port <port>", "port for clients", parseInteger(1, 65535), CLIENT_PORT)
     .option("--host <address>", "address to listen on for clients", "0.0.0.0")
     .addHelpText(
@@ -162,6 +173,7 @@ async function runController(
   options: Options,
 ): Promise<void> {
   const log = console.log;
+  const users = options.users === undefined ? DEFAULT_USER_POLICY : readUsers(options.users);
   const clock = new SystemClock();
   const stop = new StopSignals();
   let connections: WorkerConnections | null = null;
@@ -173,6 +185,9 @@ async function runController(
       maxExecNs: options.maxExec,
       maxBatchSize: options.maxBatch,
       generateInputs: options.generateInputs,
+      maxRequests: options.maxRequests,
+      maxModels: options.maxModels,
+      users,
       preload: scheduler.clients ? null : { path: options.model, copies: options.copies },
     };
     const infer4: Infer4Options = {
@@ -246,6 +261,7 @@ function listenForPeers(options: Options, join: boolean, clock: Clock, controlle
       clock,
       {
         role: "controller",
+        maxConnections: options.maxConnections,
         peerRoles: join ? ["client", "worker"] : ["client"],
         onRefused: (peer, reason) => console.error(`${peer} was refused: ${reason}`),
       },

@@ -12,6 +12,7 @@ import { RequestStatus } from "../core/status.ts";
 import type { ModelSpec, Scheduler, SchedulerHost } from "../scheduler/scheduler.ts";
 import type { Accept, Link, LinkHandler } from "../wire/link.ts";
 import type { Header, ModelFacts } from "../wire/messages.ts";
+import { DEFAULT_USER_POLICY, type UserPolicy } from "./admission.ts";
 import { type ClientRequests, ClientSession } from "./client_session.ts";
 import { factsFromState, loadOnWorker, type ModelRange, specOf } from "./model_loading.ts";
 import { type ModelGroup, ModelGroups } from "./model_groups.ts";
@@ -29,6 +30,7 @@ export interface ControllerOptions {
   readonly generateInputs: boolean;
   /** Unanswered requests at a time. */
   readonly maxRequests: number;
+  readonly users: UserPolicy;
   /** Models, copies included. */
   readonly maxModels: number;
   /** A model to load without being asked to, for schedulers that have no clients. */
@@ -41,6 +43,7 @@ export const DEFAULT_CONTROLLER_OPTIONS: ControllerOptions = {
   maxBatchSize: 8,
   generateInputs: false,
   maxRequests: 100_000,
+  users: DEFAULT_USER_POLICY,
   maxModels: 1_000_000,
   preload: null,
 };

@@ -18,6 +18,7 @@ import type {
 import type { ActionRecord, RequestRecord } from "../telemetry/records.ts";
 import type { Header } from "../wire/messages.ts";
 import { payloads } from "../wire/payload_pool.ts";
+import { Admission, type UserPolicy } from "./admission.ts";
 import type { ClientSession } from "./client_session.ts";
 import type { Result, WorkerPeer } from "./worker_peer.ts";
 
@@ -37,6 +38,7 @@ export interface ServingOptions {
   readonly generateInputs: boolean;
   /** Requests that may be unanswered at a time; more are refused. */
   readonly maxRequests: number;
+  readonly users: UserPolicy;
 }
 
 /** A model that clients may use. */
@@ -67,6 +69,9 @@ export type InputOrigin = "client" | "controller" | "worker";
 
 /** A request that a client waits for. */
 export class PendingRequest implements Request {
+  /** Whether it counts as its user's. */
+  admitted = false;
+
   constructor(
     readonly requestId: number,
     readonly session: ClientSession,
@@ -80,6 +85,8 @@ export class PendingRequest implements Request {
     readonly input: Uint8Array,
     readonly arrivalCount: number,
     readonly cold: boolean,
+    /** Time that it takes of a GPU when it runs alone. */
+    readonly costNs: number,
   ) {}
 
   get inputBytes(): number {
@@ -92,7 +99,9 @@ export class Serving implements SchedulerHost<PendingRequest> {
   readonly #options: ServingOptions;
   readonly #telemetry: Telemetry;
   readonly #scheduler: Scheduler<PendingRequest>;
+  readonly #admission: Admission;
   readonly #workers = new Map<number, ServingWorker>();
+  #gpuCount = 0;
   readonly #models = new Map<number, ServedModel>();
   /** The workers that can run each model; copies share one. */
   readonly #runnersOf = new Map<number, ReadonlyMap<number, ModelSpec>>();
@@ -120,6 +129,7 @@ export class Serving implements SchedulerHost<PendingRequest> {
     this.#clock = clock;
     this.#options = options;
     this.#telemetry = telemetry;
+    this.#admission = new Admission(options.users);
     this.#scheduler = makeScheduler(this);
   }
 
@@ -134,6 +144,7 @@ export class Serving implements SchedulerHost<PendingRequest> {
     // It may have been let in with the others while it was still loading models.
     if (this.#workers.has(peer.id)) return;
     this.#workers.set(peer.id, { peer, gpuCount: gpuPages.length });
+    this.#gpuCount += gpuPages.length;
     gpuPages.forEach((pages, gpuId) => this.#scheduler.addGpu({ workerId: peer.id, gpuId, pages }));
   }
 
@@ -146,6 +157,7 @@ export class Serving implements SchedulerHost<PendingRequest> {
     }
     // Only now: what one of its GPUs ran may have been given to the next, which still had to be removed.
     this.#workers.delete(workerId);
+    this.#gpuCount -= worker.gpuCount;
   }
 
   /** Serves a model, or tells which workers can run it now: `specs` has it as each of them reported it. */
@@ -213,10 +225,11 @@ export class Serving implements SchedulerHost<PendingRequest> {
       generated ? this.#generate(model.inputBytes) : input,
       counts.unanswered,
       counts.residentOn.size === 0,
+      model.execNs,
     );
     counts.unanswered++;
     this.#unanswered++;
-    const refusal = this.#refusal(modelId);
+    const refusal = this.#refusal(request);
     if (refusal === null) this.#scheduler.submit(request);
     else this.refuse(request, RequestStatus.error, refusal);
   }
@@ -344,17 +357,28 @@ export class Serving implements SchedulerHost<PendingRequest> {
   }
 
   /** Why a request that is all right cannot be taken now; null if it can. It is counted already. */
-  #refusal(modelId: number): string | null {
+  #refusal(request: PendingRequest): string | null {
     const { maxRequests } = this.#options;
     if (this.#draining !== null) return this.#draining;
     if (this.#unanswered > maxRequests) {
       return `${maxRequests} requests are waiting, the limit of this controller: try again later`;
     }
     if (this.#workers.size === 0) return "no worker is connected: try again later";
-    for (const workerId of this.#runnersOf.get(modelId)!.keys()) {
-      if (this.#workers.has(workerId)) return null;
+    const { modelId, userId, arrivalNs, deadlineNs, costNs } = request;
+    if (!this.#canRun(modelId)) {
+      return `no worker that is connected has model ${modelId}: load it again`;
     }
-    return `no worker that is connected has model ${modelId}: load it again`;
+    const allowedNs = deadlineNs - arrivalNs;
+    const refusal = this.#admission.admit(userId, arrivalNs, costNs, allowedNs, this.#gpuCount);
+    request.admitted = refusal === null;
+    return refusal;
+  }
+
+  #canRun(modelId: number): boolean {
+    for (const workerId of this.#runnersOf.get(modelId)!.keys()) {
+      if (this.#workers.has(workerId)) return true;
+    }
+    return false;
   }
 
   #onResult(
@@ -427,6 +451,7 @@ export class Serving implements SchedulerHost<PendingRequest> {
     const counts = this.#counts.get(request.modelId)!;
     counts.unanswered--;
     this.#unanswered--;
+    if (request.admitted) this.#admission.answered(request.userId, request.costNs);
     const { requestId, userId, modelId, sloFactor, arrivalNs, deadlineNs, arrivalCount, cold } =
       request;
     this.#telemetry.onRequest({

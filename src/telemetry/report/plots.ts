@@ -62,6 +62,8 @@ export interface Plots {
 
 /** Points of a distribution's curves. */
 const CURVE_POINTS = 400;
+/** Points of the load over time at most: with more, chance would hide what there is to see. */
+const RATE_POINTS = 300;
 /** Utilization in the page: percentages of all GPUs together. */
 const MAX_UTILIZATIONS = 131_072;
 
@@ -120,12 +122,19 @@ function grid(min: number, max: number): number[] {
 
 function rates(stats: LogStats): Rates {
   const { bins, offered, good, bad } = stats.requests;
-  const { beginNs } = extent(stats);
+  bins.coarsen(RATE_POINTS);
+  const { beginNs, durationNs } = extent(stats);
+  const { widthNs } = bins;
   const perS = (row: number) =>
-    Array.from(bins.row(row), (count) => round(count / (bins.widthNs / SECOND)));
+    Array.from(bins.row(row), (count, i) => {
+      // The first and the last bin may be but partly of the time that was logged.
+      const from = Math.max(bins.beginNs + i * widthNs, beginNs);
+      const to = Math.min(bins.beginNs + (i + 1) * widthNs, beginNs + durationNs);
+      return round(count / (Math.max(to - from, widthNs / 4) / SECOND));
+    });
   return {
     beginS: bins.length === 0 ? 0 : round((bins.beginNs - beginNs) / SECOND),
-    widthS: bins.widthNs / SECOND,
+    widthS: widthNs / SECOND,
     offered: perS(offered),
     good: perS(good),
     bad: perS(bad),

@@ -113,7 +113,7 @@ export async function loadModel(
 ): Promise<{ model: ServedModel; reply: LoadReply }> {
   const notes: string[] = [];
   const { source } = request;
-  const { plan, weightsBytes, externalData, dataSha256 } = await readModel(source);
+  const { bytes, plan, weightsBytes, externalData, dataSha256 } = await readModel(source);
   const { gpu, ort, executionProvider } = device;
   const known = request.known !== null && isCurrent(request.known, plan, dataSha256)
     ? request.known
@@ -122,8 +122,7 @@ export async function loadModel(
   let model: ServedModel | undefined;
   try {
     const inputs = inputSpecs(plan);
-    const file = new Uint8Array(source.file);
-    const session = await createSession(ort, executionProvider, file, externalData, {
+    const session = await createSession(ort, executionProvider, bytes, externalData, {
       begin: () => {
         if (gpu !== null) gpu.watch.recording = recording;
       },
@@ -175,10 +174,9 @@ export async function referenceOutputs(
   device: Device,
   source: ModelSource,
 ): Promise<readonly ArrayBuffer[]> {
-  const { plan, externalData } = await readModel(source);
-  const file = new Uint8Array(source.file);
+  const { bytes, plan, externalData } = await readModel(source);
   try {
-    const session = await createSession(device.ort, device.executionProvider, file, externalData);
+    const session = await createSession(device.ort, device.executionProvider, bytes, externalData);
     try {
       const seeded = seededInputs(plan, inputSpecs(plan), 1);
       return (await runSession(device, session, plan, 1, seeded, null)).buffers;

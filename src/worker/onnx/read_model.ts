@@ -3,6 +3,7 @@ import { dirname, isAbsolute, join, normalize } from "node:path";
 import { ActionStatus } from "../../core/status.ts";
 import { elementBytes } from "./data_types.ts";
 import { allTensors } from "./graph.ts";
+import { lighten } from "./lighten.ts";
 import type { ExternalFile } from "./ort.ts";
 import { type GraphPlan, ModelShapeError, planGraph } from "./plan.ts";
 import { decodeModel, dimsOf, NotOnnxError, type Tensor } from "./proto.ts";
@@ -12,6 +13,8 @@ import { type ModelSource, OperationError } from "./protocol.ts";
 const EXTERNAL = 1;
 
 export interface ReadModel {
+  /** The ONNX file, possibly without its large weights, which are in `externalData` then. */
+  readonly bytes: Uint8Array;
   readonly plan: GraphPlan;
   /** Bytes of all initializers and constants, wherever they end up. */
   readonly weightsBytes: number;
@@ -81,15 +84,23 @@ async function sha256(files: readonly ExternalFile[]): Promise<string | null> {
 /** @throws {OperationError} when it is not a model, or not one that can be served. */
 export async function readModel(source: ModelSource): Promise<ReadModel> {
   try {
-    const model = decodeModel(new Uint8Array(source.file));
+    const file = new Uint8Array(source.file);
+    const model = decodeModel(file);
     const tensors = allTensors(model.graph);
     const plan = planGraph(model, source.shapes, source.generalShapes, source.fill);
     const weightsBytes = tensors.reduce((sum, tensor) => sum + bytesOf(tensor), 0);
     if (!(weightsBytes <= Number.MAX_SAFE_INTEGER && weightsBytes >= 0)) {
       throw refuse("the dimensions of its weights make no sense: the file is damaged");
     }
-    const externalData = await readExternal(externalPaths(tensors), source);
-    return { plan, weightsBytes, externalData, dataSha256: await sha256(externalData) };
+    const others = await readExternal(externalPaths(tensors), source);
+    const light = lighten(model, file);
+    return {
+      bytes: light.bytes,
+      plan,
+      weightsBytes,
+      externalData: [...others, ...light.externalData],
+      dataSha256: await sha256(others),
+    };
   } catch (error) {
     if (error instanceof NotOnnxError || error instanceof ModelShapeError) {
       throw refuse(error.message);

@@ -147,7 +147,12 @@ export class Process {
   }
 
   kill(): void {
-    if (this.#running) this.#child.kill("SIGKILL");
+    try {
+      this.#child.kill("SIGKILL");
+    } catch (error) {
+      // It has ended already, though not all that it printed may have been read.
+      if (!(error instanceof TypeError)) throw error;
+    }
   }
 
   #has(what: string | RegExp): boolean {

@@ -10,6 +10,7 @@ export const FAULT_KINDS = {
   "slow-link": "the network of a worker is 20 times slower for ms",
   "partition": "nothing gets through between the controller and a worker for ms",
   "corrupted-frame": "a worker's connection breaks, and is made again after ms",
+  "reordered-clients": "messages of clients take up to 10 ms longer for ms, so that they overtake",
   "client-crash": "a client dies, and another begins anew after ms",
   "controller-restart": "the controller dies, and comes back knowing nothing after ms",
 } as const;

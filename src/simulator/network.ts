@@ -1,4 +1,4 @@
-import type { Clock } from "../core/clock.ts";
+import { type Clock, MS } from "../core/clock.ts";
 import type { Random } from "../core/random.ts";
 import type { MemoryLinkOptions } from "../wire/memory_link.ts";
 
@@ -13,6 +13,8 @@ export interface NetworkModel {
 
 /** How many times slower a slow link is. */
 const SLOWDOWN = 20;
+/** How much longer each message of an uneven network may take. */
+const UNEVENNESS_NS = 10 * MS;
 
 /** The network of one node, which faults make worse for a while. Both directions are alike. */
 export class SimulatedNetwork implements MemoryLinkOptions {
@@ -21,6 +23,7 @@ export class SimulatedNetwork implements MemoryLinkOptions {
   readonly #model: NetworkModel;
   #slowUntilNs = 0;
   #blockedUntilNs = 0;
+  #unevenUntilNs = 0;
 
   constructor(clock: Clock, random: Random, model: NetworkModel) {
     this.#clock = clock;
@@ -37,11 +40,16 @@ export class SimulatedNetwork implements MemoryLinkOptions {
   }
 
   readonly extraDelayNs = (): number => {
-    const { jitterNs } = this.#model;
+    const nowNs = this.#clock.now();
+    const jitterNs = this.#model.jitterNs + (nowNs < this.#unevenUntilNs ? UNEVENNESS_NS : 0);
     const jitter = jitterNs > 0 ? Math.round(jitterNs * this.#random.float()) : 0;
     // TCP sends again what a partition has swallowed: it comes once that has healed.
-    return jitter + Math.max(0, this.#blockedUntilNs - this.#clock.now());
+    return jitter + Math.max(0, this.#blockedUntilNs - nowNs);
   };
+
+  unsettle(durationNs: number): void {
+    this.#unevenUntilNs = this.#clock.now() + durationNs;
+  }
 
   slowDown(durationNs: number): void {
     this.#slowUntilNs = this.#clock.now() + durationNs;

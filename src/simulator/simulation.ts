@@ -288,6 +288,9 @@ export class Simulation {
       case "corrupted-frame":
         worker.link?.cut();
         return;
+      case "reordered-clients":
+        for (const { network } of this.clients) network.unsettle(durationNs);
+        return;
       case "client-crash":
         this.clients[target % this.clients.length]?.link?.cut();
         return;

@@ -1,10 +1,11 @@
 /**
  * INFER4, the scheduler: predicts every action and plans it so that requests meet their deadlines.
  *
- * Requests wait in their model's queue, earliest deadline first. A GPU is given an action while its
- * predicted free time is less than schedule_ahead from now; it takes the model, of those loaded on it,
- * whose best batch must start soonest. Nothing polls: a request, an outcome, or a timer at the moment
- * a GPU comes within schedule_ahead makes it look for work.
+ * Requests wait in their model's queue, earliest deadline first. A GPU is given its next action when its
+ * predicted free time comes so near that the action must be on its way, at most schedule_ahead from now.
+ * It takes the model, of those loaded on it, whose best batch must start soonest, or one that uses the GPU
+ * better if that makes nobody late. Nothing polls: a request, an outcome, or a timer at that moment makes
+ * a GPU look for work. docs/scheduler.md has it all, with an example.
  */
 import { type Clock, MS, US } from "../../core/clock.ts";
 import { ActionStatus, RequestStatus } from "../../core/status.ts";
@@ -224,9 +225,10 @@ export class Infer4<R extends Request> implements Scheduler<R> {
     if (gpu !== undefined) {
       const placement = gpu.placements.get(model.id)!;
       this.#makeReady(placement);
-      // One that waits for its time has been looked at; only a batch that is now full can change that.
-      const full = model.queue.length >= placement.spec.batchSizes.at(-1)!;
-      if (gpu.timer === null || full) this.#schedule(gpu);
+      // A GPU that waits for its time has been looked at. What can change that is a batch that must be on
+      // its way sooner: one that is now full, or has larger inputs.
+      const due = gpu.exec.freeNs(nowNs) - nowNs <= this.#leadNs(placement);
+      if (gpu.timer === null || due) this.#schedule(gpu);
     }
     const waiting = model.queue.length;
     if (waiting > 0) {

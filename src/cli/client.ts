@@ -10,6 +10,7 @@ import { ParameterError, usage } from "../client/workloads/parameters.ts";
 import { findWorkload, workloads } from "../client/workloads/registry.ts";
 import type { Plan, Workload } from "../client/workloads/workload.ts";
 import { runSession } from "./client_session.ts";
+import { readToken, tokenOption, type TokenOptions } from "./access_options.ts";
 import { UsageError } from "./exit.ts";
 import { parseDuration, parseInteger } from "./parse.ts";
 import { StopSignals } from "./stop_signals.ts";
@@ -18,7 +19,7 @@ const DEFAULT_PORT = 12346;
 /** Columns that the help of workloads takes. */
 const HELP_WIDTH = 96;
 
-interface Options {
+interface Options extends TokenOptions {
   readonly duration?: number;
   readonly interval: number;
   readonly wait: number;
@@ -53,6 +54,7 @@ export function clientCommand(): Command {
       )
         .argParser(parseInteger(1, 1_000_000)).default(DEFAULT_MAX_OUTSTANDING),
     )
+    .addOption(tokenOption())
     .option("--json", "print measurements as lines of JSON, and all else to stderr", false)
     .addHelpText("after", help())
     .action(runClient);
@@ -77,6 +79,7 @@ function help(): string {
     "Environment:",
     "  CLOCKWORK_MODEL_DIR         directory in which models are found by name, one folder each",
     "  CLOCKWORK_DISABLE_INPUTS=1  send no inputs with requests; the workers make them",
+    "  CLOCKWORK_TOKEN             the cluster's shared token, if the controller asks for one",
     "  AZURE_TRACE_DIR             directory of the Azure trace, for the azure workloads",
   );
   return lines.join("\n");
@@ -105,6 +108,7 @@ async function runClient(
 ): Promise<void> {
   // Whatever is wrong with the command line is found before anything is connected.
   const { address, modelDir, plan } = prepare(addressText, workloadName, parameters);
+  const token = readToken(options);
   const say = options.json ? console.error : console.log;
   const sendInputs = Deno.env.get("CLOCKWORK_DISABLE_INPUTS") !== "1";
   say(`Running workload \`${workloadName}\` on ${formatAddress(address)}`);
@@ -120,6 +124,7 @@ async function runClient(
   try {
     const session = {
       address,
+      token,
       plan,
       modelDir,
       durationNs: options.duration ?? Infinity,

@@ -10,11 +10,14 @@ import type { ModelDir } from "../client/model_dir.ts";
 import { WorkloadRun } from "../client/workload_run.ts";
 import type { Plan } from "../client/workloads/workload.ts";
 import { intervalJson, intervalLine, summaryJson, summaryLines } from "./client_output.ts";
+import { asToken } from "./access_options.ts";
 import { CliError } from "./exit.ts";
 import type { StopSignals } from "./stop_signals.ts";
 
 export interface SessionOptions {
   readonly address: Address;
+  /** What the controller may ask for. */
+  readonly token: string | null;
   readonly plan: Plan;
   readonly modelDir: ModelDir;
   /** From the first request on; Infinity: until a signal. */
@@ -127,7 +130,13 @@ async function open(
   };
   // A workload sends one buffer a model, however many requests wait: they cost no memory.
   const { maxOutstanding } = options;
-  const clientOptions = { onRetry, onLost, maxOutstanding, maxQueuedBytes: Infinity };
+  const clientOptions = {
+    onRetry,
+    onLost,
+    maxOutstanding,
+    maxQueuedBytes: Infinity,
+    ...asToken(options.token),
+  };
   const giveUpNs = clock.now() + options.waitNs;
   for (let tries = 0; !stop.requested; tries++) {
     try {

@@ -17,7 +17,9 @@ import {
   type RequestRecord,
 } from "../telemetry/records.ts";
 import { TsvLog } from "../telemetry/tsv_log.ts";
+import type { Access } from "../wire/access.ts";
 import { formatAddress, listen } from "../wire/tcp.ts";
+import { type AccessOptions, insecureOption, readAccess, tokenOption } from "./access_options.ts";
 import { CliError, UsageError } from "./exit.ts";
 import {
   ACTION_LOG,
@@ -40,7 +42,7 @@ import { parseWorkers, type WorkerList } from "./worker_list.ts";
 const CLIENT_PORT = 12346;
 
 /** The options in the order in which they may also be given as plain arguments. */
-interface Options {
+interface Options extends AccessOptions {
   generateInputs: boolean;
   maxGpus: number;
   scheduleAhead: number;
@@ -112,6 +114,8 @@ export function controllerCommand(): Command {
     )
     .option("--log-files <n>", "files of a log to keep", parseInteger(1, 1000), DEFAULT_LOG_FILES)
     .addOption(drainOption())
+    .addOption(tokenOption())
+    .addOption(insecureOption())
     .option("--max-connections <n>", "connections at a time", parseInteger(1, 1e6), 10_000)
     .option("--max-requests <n>", "unanswered requests", parseInteger(1, 1e8), maxRequests)
     .option("--max-models <n>", "models, copies included", parseInteger(1, 1e6), maxModels)
@@ -121,6 +125,7 @@ export function controllerCommand(): Command {
     .addHelpText(
       "after",
       "\nEnvironment:\n" +
+        "  CLOCKWORK_TOKEN    the cluster's shared token\n" +
         "  CLOCKWORK_LOG_DIR  directory for clockwork_request_log.tsv and clockwork_action_log.tsv\n" +
         "                     (made if missing; when not set, /local if that exists);\n" +
         "                     `clockwork report DIRECTORY` shows what is in them\n" +
@@ -174,6 +179,7 @@ async function runController(
 ): Promise<void> {
   const log = console.log;
   const users = options.users === undefined ? DEFAULT_USER_POLICY : readUsers(options.users);
+  const access = readAccess(options);
   const clock = new SystemClock();
   const stop = new StopSignals();
   let connections: WorkerConnections | null = null;
@@ -213,12 +219,12 @@ async function runController(
       (host) => scheduler.make(clock, host, infer4),
     );
     // Before the logs are opened, and so emptied: they may be those of a controller that has the port.
-    const listener = listenForPeers(options, workers.join, clock, controller);
+    const listener = listenForPeers(options, access, workers.join, clock, controller);
     try {
       logs = openLogs(clock, options);
       printOptions(scheduler, controllerOptions, infer4);
       log(`IO service thread listening for clients on ${formatAddress(listener.address)}`);
-      connections = new WorkerConnections(clock, controller, stop);
+      connections = new WorkerConnections(clock, controller, stop, access.token);
       await Promise.race([connections.connectAll(workers.addresses), stop.stopped]);
       await connections.follow(workers.sources);
       if (!stop.requested) {
@@ -254,7 +260,13 @@ async function linksEnded(controller: Controller, clock: Clock): Promise<void> {
 }
 
 /** Clients, and workers where they may come by themselves. */
-function listenForPeers(options: Options, join: boolean, clock: Clock, controller: Controller) {
+function listenForPeers(
+  options: Options,
+  access: Access,
+  join: boolean,
+  clock: Clock,
+  controller: Controller,
+) {
   try {
     return listen(
       { hostname: options.host, port: options.port },
@@ -262,6 +274,7 @@ function listenForPeers(options: Options, join: boolean, clock: Clock, controlle
       {
         role: "controller",
         maxConnections: options.maxConnections,
+        access,
         peerRoles: join ? ["client", "worker"] : ["client"],
         onRefused: (peer, reason) => console.error(`${peer} was refused: ${reason}`),
       },

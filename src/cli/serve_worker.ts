@@ -7,7 +7,9 @@ import { SystemClock } from "../core/system_clock.ts";
 import type { Backend } from "../worker/backend.ts";
 import { ConfigError, readWorkerConfig, type WorkerConfig } from "../worker/config.ts";
 import { WorkerServer } from "../worker/server.ts";
+import type { Access } from "../wire/access.ts";
 import { type Address, formatAddress, listen, type Listener, parseAddress } from "../wire/tcp.ts";
+import { type AccessOptions, insecureOption, readAccess, tokenOption } from "./access_options.ts";
 import { CliError, UsageError } from "./exit.ts";
 import { drained, drainOption } from "./drain.ts";
 import { joinController } from "./join_controller.ts";
@@ -25,7 +27,7 @@ const CONTROLLER_PORT = 12346;
 const CLOSE_TIMEOUT_NS = 1500 * MS;
 
 /** The options that both workers have. */
-export interface ServeOptions {
+export interface ServeOptions extends AccessOptions {
   readonly config?: string;
   readonly port: number;
   readonly host: string;
@@ -55,7 +57,9 @@ export function addServeOptions(command: Command): Command {
       "connect to a controller, HOST[:PORT], whose WORKERS have `join`, instead of listening",
       parseController,
     )
-    .addOption(drainOption());
+    .addOption(drainOption())
+    .addOption(tokenOption())
+    .addOption(insecureOption());
 }
 
 function parseController(text: string): Address {
@@ -70,7 +74,8 @@ function parseController(text: string): Address {
 export const ENVIRONMENT_HELP = `
 Environment:
   CLOCKWORK_MODEL_DIR    directory in which models are found by name, one folder each
-  CLOCKWORK_CONFIG_FILE  configuration, unless -c names one`;
+  CLOCKWORK_CONFIG_FILE  configuration, unless -c names one
+  CLOCKWORK_TOKEN        the cluster's shared token`;
 
 /** Where relative model paths are looked up: by default, among the profiles that come with Clockwork. */
 export function modelDir(): string {
@@ -89,6 +94,7 @@ export async function serveWorker(
 ): Promise<void> {
   const log = console.log;
   log("Starting Clockwork Worker");
+  const access = readAccess(options);
   const setup = readConfig(options.config, log);
   const { config } = setup;
   const clock = new SystemClock();
@@ -100,11 +106,11 @@ export async function serveWorker(
   const server = new WorkerServer({ clock, backend, config, log, telemetry: logs?.telemetry });
   let listener: Listener | null = null;
   if (options.join === undefined) {
-    listener = listenFor(server, options, clock, log);
+    listener = listenFor(server, options, access, clock, log);
     log(`IO service thread listening on ${formatAddress(listener.address)}`);
   } else {
     log(`Joining controller ${formatAddress(options.join)}`);
-    joinController(options.join, clock, stop, log, server.accept);
+    joinController(options.join, clock, stop, log, server.accept, access.token);
   }
   await stop.stopped;
   listener?.close();
@@ -122,6 +128,7 @@ export async function serveWorker(
 function listenFor(
   server: WorkerServer,
   { host, port }: ServeOptions,
+  access: Access,
   clock: Clock,
   log: (line: string) => void,
 ): Listener {
@@ -132,6 +139,7 @@ function listenFor(
       {
         role: "worker",
         peerRoles: ["controller"],
+        access,
         onRefused: (peer, reason) => log(`Refused a connection from ${peer}: ${reason}`),
       },
       server.accept,

@@ -104,6 +104,7 @@ export class Process {
         NO_COLOR: "1",
         CLOCKWORK_MODEL_DIR: "",
         CLOCKWORK_CONFIG_FILE: "",
+        CLOCKWORK_TOKEN: "",
         CLOCKWORK_DISABLE_INPUTS: "",
         ...env,
       },

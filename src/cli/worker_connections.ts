@@ -6,6 +6,7 @@ import { type Clock, every, MS, SECOND, type Timer } from "../core/clock.ts";
 import type { Controller } from "../controller/controller.ts";
 import type { Accept, Link } from "../wire/link.ts";
 import { type Address, connect, formatAddress } from "../wire/tcp.ts";
+import { asToken } from "./access_options.ts";
 import { CliError } from "./exit.ts";
 import type { StopSignals } from "./stop_signals.ts";
 import type { WorkerSource } from "./worker_list.ts";
@@ -30,6 +31,7 @@ export class WorkerConnections {
   readonly #clock: Clock;
   readonly #controller: Controller;
   readonly #stop: StopSignals;
+  readonly #token: string | null;
   /** By address. */
   readonly #members = new Map<string, Member>();
   /** Named by the user: no list takes these away. */
@@ -45,10 +47,12 @@ export class WorkerConnections {
     this.#reread();
   };
 
-  constructor(clock: Clock, controller: Controller, stop: StopSignals) {
+  /** `token` is what workers may ask for. */
+  constructor(clock: Clock, controller: Controller, stop: StopSignals, token: string | null) {
     this.#clock = clock;
     this.#controller = controller;
     this.#stop = stop;
+    this.#token = token;
   }
 
   /**
@@ -164,7 +168,7 @@ export class WorkerConnections {
       };
     };
     const options = { role: "controller", peerRoles: ["worker"] } as const;
-    return connect(member.address, this.#clock, options, accept);
+    return connect(member.address, this.#clock, { ...options, ...asToken(this.#token) }, accept);
   }
 
   #retryLater(member: Member, pauseNs: number): void {

@@ -23,6 +23,8 @@ export interface ClientOptions {
   /** Tells the controller's logs whose requests these are; 0 by default. */
   readonly userId?: number;
   readonly maxOutstanding?: number;
+  /** The token that the controller asks for, if it does. */
+  readonly token?: string;
   /** No request is sent while this many bytes wait for the network; 256 MiB by default. */
   readonly maxQueuedBytes?: number;
   /** Pause between two tries while the controller is initializing, in nanoseconds. */

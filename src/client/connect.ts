@@ -50,6 +50,12 @@ export async function connectClient(
   let client: Client | undefined;
   // The client itself refuses requests when too many bytes wait, rather than lose the connection.
   const role = { role: "client", peerRoles: ["controller"], maxQueuedBytes: Infinity } as const;
-  await connectLink(address, clock, role, (link) => client = new Client(link, clock, options));
+  const secret = options.token === undefined ? {} : { token: options.token };
+  await connectLink(
+    address,
+    clock,
+    { ...role, ...secret },
+    (link) => client = new Client(link, clock, options),
+  );
   return new ClockworkClient(client!);
 }

@@ -1,4 +1,5 @@
 import { type Clock, MS, SECOND, type Timer } from "../core/clock.ts";
+import { type Access, LOCAL_ONLY, tokenRefusal } from "./access.ts";
 import { ClockSync } from "./clock_sync.ts";
 import { DEFAULT_FRAME_LIMITS, type FrameLimits, FrameParser, ProtocolError } from "./frame.ts";
 import type { Link, LinkHandler, Traffic } from "./link.ts";
@@ -31,6 +32,10 @@ export interface ConnectionOptions {
    * peer that is refused then knows that it was never served.
    */
   readonly helloLast?: boolean;
+  /** Said to the peer, which may ask for it. Only to peers that were connected to: others could collect it. */
+  readonly token?: string;
+  /** Whom to serve, by the token in its Hello; by default anyone. */
+  readonly access?: Access;
   /** For people: the peer's address. */
   readonly address: string;
   readonly limits?: FrameLimits;
@@ -128,7 +133,8 @@ export class Connection implements Link {
   }
 
   #sayHello(): void {
-    this.send("Hello", 0, { version: PROTOCOL_VERSION, role: this.#options.role });
+    const { role, token = "" } = this.#options;
+    this.send("Hello", 0, { version: PROTOCOL_VERSION, role, token });
     this.#schedulePing();
   }
 
@@ -291,8 +297,8 @@ export class Connection implements Link {
     }
   }
 
-  #greet({ version, role }: Header<"Hello">): void {
-    const { peerRoles, role: ours } = this.#options;
+  #greet({ version, role, token }: Header<"Hello">): void {
+    const { peerRoles, role: ours, access = LOCAL_ONLY } = this.#options;
     if (version !== PROTOCOL_VERSION) {
       throw new ProtocolError(
         `protocol version ${version} met version ${PROTOCOL_VERSION}: run the same Clockwork on both`,
@@ -304,6 +310,8 @@ export class Connection implements Link {
         `this is a ${ours}, which talks to a ${peerRoles.join(" or ")}, not to a ${role}`,
       );
     }
+    const refused = tokenRefusal(access, token ?? "");
+    if (refused !== null) return this.close(refused);
     this.#patience?.cancel();
     if (this.#options.helloLast) this.#sayHello();
     this.#parser.refusal = (kind) => refuseKind(kind, peerRole, ours);

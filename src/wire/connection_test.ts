@@ -149,7 +149,7 @@ function pass(clock: VirtualClock, durationNs: number): Promise<void> {
 
 const frame = <K extends Kind>(kind: K, id: number, header: Header<K>, payloadBytes = 0) =>
   encodeFrame(kind, id, header, payloadBytes, 0, NaN);
-const hello = frame("Hello", 0, { version: PROTOCOL_VERSION, role: "client" });
+const hello = frame("Hello", 0, { version: PROTOCOL_VERSION, role: "client", token: "" });
 
 Deno.test("both sides greet, and messages arrive in order with their payloads", async () => {
   const { clock, client, controller, clientEnd, controllerEnd } = await pair();
@@ -369,7 +369,7 @@ Deno.test("a peer in a role that we do not talk to is told so", async () => {
 
 Deno.test("another version of the protocol is refused with both numbers", async () => {
   const { side, write, read, ours, clock } = await bare();
-  await write(frame("Hello", 0, { version: 99, role: "client" }));
+  await write(frame("Hello", 0, { version: 99, role: "client", token: "" }));
   const last = (await read()).at(-1)!.message;
   assert.equal(last.kind, "Goodbye");
   assert.match(

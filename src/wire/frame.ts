@@ -282,5 +282,7 @@ function isTime(ns: number): boolean {
 
 /** Only lists of models have large headers; the others' longest parts are a batch's sizes or a path. */
 function maxHeaderBytesOf(kind: Kind): number {
+  // From those that have not been let in yet: a version, a role, and a token.
+  if (kind === "Hello") return 8 * 1024;
   return kind === "LsResponse" || kind === "GetWorkerStateResult" ? Infinity : 64 * 1024;
 }

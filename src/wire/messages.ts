@@ -4,7 +4,17 @@
  * Times are in the sender's clock; the receiver translates them (see clock_sync.ts). Sizes are bytes.
  * Tensors are payload, never part of a header: one blob a request, the blobs concatenated in order.
  */
-import { type HeaderOf, list, nanoseconds, nonNegative, record, text, uint } from "./schema.ts";
+import { MAX_TOKEN_LENGTH } from "./access.ts";
+import {
+  type HeaderOf,
+  list,
+  nanoseconds,
+  nonNegative,
+  record,
+  secret,
+  text,
+  uint,
+} from "./schema.ts";
 
 /** Raised when a peer could not understand us any more. Peers must have the same number. */
 export const PROTOCOL_VERSION = 1;
@@ -50,7 +60,12 @@ const kinds = {
   /** First message of both sides. */
   Hello: {
     number: 1,
-    header: record({ version: uint(), role: text(32) }),
+    header: record({
+      version: uint(),
+      role: text(32),
+      /** Of the side that connects; "" for none. */
+      token: secret(MAX_TOKEN_LENGTH),
+    }),
   },
   /** Sent now and then, so that clock estimates stay fresh and dead peers are noticed. */
   Ping: { number: 2, header: record({}) },

@@ -51,6 +51,15 @@ export function text(maxLength: number): Check<string> {
       : fail(where, `text of at most ${maxLength} characters`, value);
 }
 
+/** As `text`, for what must not be told to anyone: it is not in the error. It may be left out. */
+export function secret(maxLength: number): Check<string> {
+  return (value, where) => {
+    const told = value ?? "";
+    if (typeof told === "string" && told.length <= maxLength) return told;
+    throw new HeaderError(`${where} must be text of at most ${maxLength} characters`);
+  };
+}
+
 /** An array of at most `maxLength` values. */
 export function list<T>(of: Check<T>, maxLength: number): Check<readonly T[]> {
   return (value, where) => {

@@ -1,5 +1,6 @@
 /** Links over Deno TCP. The only file that opens sockets. */
 import type { Clock } from "../core/clock.ts";
+import { addressRefusal, isLocal, LOCAL_ONLY } from "./access.ts";
 import {
   type AcceptPeer,
   type ByteStream,
@@ -38,6 +39,8 @@ type PeerOptions = Omit<ConnectionOptions, "address">;
 export interface ListenOptions extends PeerOptions {
   /** Further connections are closed at once. */
   readonly maxConnections?: number;
+  /** Whether a peer's address is of this machine, given our end's; by default by {@link isLocal}. */
+  readonly isLocal?: (local: string, remote: string) => boolean;
   /** Told of connections that ended before the peer had said that it is one we talk to. */
   readonly onRefused?: (peer: string, reason: string) => void;
 }
@@ -85,8 +88,12 @@ export function listen(
       accept,
       (reason) => options.onRefused?.(name, reason),
     );
-    if (connections > maxConnections) connection.refuse(`limit of ${maxConnections} connections`);
-    else connection.start();
+    const local = (options.isLocal ?? isLocal)(conn.localAddr.hostname, remote.hostname);
+    const refused = addressRefusal(options.access ?? LOCAL_ONLY, local);
+    if (refused !== null) connection.refuse(refused);
+    else if (connections > maxConnections) {
+      connection.refuse(`limit of ${maxConnections} connections`);
+    } else connection.start();
   };
   let listening = true;
   (async () => {

@@ -62,6 +62,14 @@ for (const [device, models] of cases) {
         assert.match(result.refusal, /^2: .*Frobnicate/);
       },
     });
+    await t.step({
+      name: "a model whose results differ too much from the CPU's is refused, if asked for",
+      ignore: ignore || result.strict === null,
+      fn: () => {
+        assert.ok(!ignore && result.strict !== null);
+        assert.match(result.strict, /^2: .*differs from the CPU's by .*tolerance of -1/);
+      },
+    });
     for (const name of models) {
       await t.step({
         name,

@@ -244,6 +244,32 @@ Deno.test("what cannot be loaded says why, and the next model loads", () =>
     assert.deepEqual((await backend.load("mlp", 1)).batchSizes, [1]);
   }));
 
+Deno.test("host memory for weights is limited, and given back with the models", async () => {
+  const directory = Deno.makeTempDirSync();
+  for (const [path, bytes] of generateModels()) writeModel(directory, join(path, ".."), bytes);
+  const backend = await TestBackend.open({
+    device: "wasm",
+    modelDir: directory,
+    maxBatchSize: 2,
+    hostWeightsBytes: 100_000,
+  });
+  try {
+    const mlp = await backend.load("mlp", 16);
+    assert.deepEqual(mlp.batchSizes, [1, 2], "the worker's own limit");
+    await assert.rejects(
+      backend.load("residual_conv", 1),
+      /1: .*no host memory for 318312 bytes of weights: 68384 of 100000 are taken/,
+    );
+    backend.backend.unloadModel(mlp);
+    const small = await backend.load("two_in_two_out", 1);
+    assert.equal(small.weightsBytes, 3712);
+    assert.equal((await backend.load("mlp", 1)).weightsBytes, 68384, "there is room again");
+  } finally {
+    backend.close();
+    Deno.removeSync(directory, { recursive: true });
+  }
+});
+
 Deno.test("a model above the size limit is not read", async () => {
   const directory = Deno.makeTempDirSync();
   writeModel(directory, "big", new Uint8Array(2000));

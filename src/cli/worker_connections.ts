@@ -69,7 +69,10 @@ export class WorkerConnections {
       try {
         await this.#connect(member);
       } catch (error) {
-        throw new CliError(`${(error as Error).message}; start the worker first`);
+        const { message } = error as Error;
+        // One that is there and refuses need not be started.
+        const advice = message.includes("the peer closed:") ? "" : "; start the worker first";
+        throw new CliError(message + advice);
       }
       console.log("Connection established");
     }

@@ -6,57 +6,31 @@
  * (5) once a second passes without that, (6) the loaded models are printed, and serving begins. Models
  * may be loaded later too, and workers may come and go: a newcomer gets all models before its GPUs serve.
  */
-import { type Clock, MS, SECOND, type Timer } from "../core/clock.ts";
+import { type Clock, SECOND, type Timer } from "../core/clock.ts";
 import type { Log } from "../core/log.ts";
 import { RequestStatus } from "../core/status.ts";
-import type { ModelSpec, Scheduler, SchedulerHost } from "../scheduler/scheduler.ts";
+import type { Scheduler, SchedulerHost } from "../scheduler/scheduler.ts";
 import type { Accept, Link, LinkHandler } from "../wire/link.ts";
 import type { Header, ModelFacts } from "../wire/messages.ts";
-import { DEFAULT_USER_POLICY, type UserPolicy } from "./admission.ts";
 import { type ClientRequests, ClientSession } from "./client_session.ts";
-import { factsFromState, loadOnWorker, type ModelRange, specOf } from "./model_loading.ts";
+import { factsFromState, loadOnWorker, loadOnWorkers, sameSizes, specOf } from "./model_loading.ts";
 import { type ModelGroup, ModelGroups } from "./model_groups.ts";
+import type { ControllerOptions } from "./options.ts";
 import { clusterLines, servingLines } from "./report.ts";
 import { type PendingRequest, type ServedModel, Serving, type Telemetry } from "./serving.ts";
 import { SummaryPrinter } from "./summary_printer.ts";
-import { drainModels, unloadOnWorker } from "./unloading.ts";
-import { type Result, WorkerPeer } from "./worker_peer.ts";
+import { unloadEverywhere, unloadOnWorker } from "./unloading.ts";
+import { WorkerPeer } from "./worker_peer.ts";
+import { queryWorker, type WorkerState } from "./worker_query.ts";
 
-export interface ControllerOptions {
-  readonly defaultSloNs: number;
-  /** Batch sizes that take longer than this are not used, in nanoseconds. */
-  readonly maxExecNs: number;
-  readonly maxBatchSize: number;
-  readonly generateInputs: boolean;
-  /** Unanswered requests at a time. */
-  readonly maxRequests: number;
-  readonly users: UserPolicy;
-  /** Models, copies included. */
-  readonly maxModels: number;
-  /** A model to load without being asked to, for schedulers that have no clients. */
-  readonly preload: { readonly path: string; readonly copies: number } | null;
-}
-
-export const DEFAULT_CONTROLLER_OPTIONS: ControllerOptions = {
-  defaultSloNs: 100_000_000,
-  maxExecNs: 250_000_000,
-  maxBatchSize: 8,
-  generateInputs: false,
-  maxRequests: 100_000,
-  users: DEFAULT_USER_POLICY,
-  maxModels: 1_000_000,
-  preload: null,
-};
+export { type ControllerOptions, DEFAULT_CONTROLLER_OPTIONS } from "./options.ts";
 
 /** The load phase ends when this long has passed without load activity. */
 const LOAD_STAGE_IDLE_NS = SECOND;
-/** Pause before a worker is asked again to empty its caches. */
-const CLEAR_RETRY_NS = 100 * MS;
 /** Ids are 32-bit unsigned on the wire. */
 const MAX_MODEL_ID = 0xffff_ffff;
 
 type Phase = "connecting" | "querying" | "awaiting" | "loading" | "serving";
-type WorkerState = Header<"GetWorkerStateResult">;
 
 interface Worker {
   readonly peer: WorkerPeer;
@@ -284,8 +258,9 @@ export class Controller implements ClientRequests {
     let waiting = ranges.length;
     let problem = "";
     this.#unloading++;
+    const peers = () => this.#live.map(({ peer }) => peer);
     for (const range of ranges) {
-      this.#unload(range, (found) => {
+      unloadEverywhere(this.#clock, this.#log, this.#serving, peers, range, (found) => {
         problem ||= found;
         if (--waiting > 0) return;
         this.#unloading--;
@@ -306,25 +281,13 @@ export class Controller implements ClientRequests {
   }
 
   #query(worker: Worker): void {
-    if (worker.peer.lost) return;
-    worker.peer.send("GetWorkerState", {}, (result) => this.#onWorkerState(worker, result));
-  }
-
-  #onWorkerState(worker: Worker, result: Result): void {
-    // That it is lost has been told already, and what follows from it done.
-    if (worker.peer.lost) return;
-    if (result.kind !== "GetWorkerStateResult") {
-      const why = result.kind === "ErrorResult" ? result.header.message : `it sent ${result.kind}`;
-      worker.peer.link.close(`it did not tell its state: ${why}`);
-      return;
-    }
-    const state = result.header;
-    // The ids of models that it kept from an earlier controller are not to be given out again.
-    for (const { model_id } of state.models) {
-      this.#nextModelId = Math.max(this.#nextModelId, model_id + 1);
-    }
-    const ready = () => {
-      if (worker.peer.lost) return;
+    const told = ({ models }: WorkerState) => {
+      // The ids of models that it kept from an earlier controller are not to be given out again.
+      for (const { model_id } of models) {
+        this.#nextModelId = Math.max(this.#nextModelId, model_id + 1);
+      }
+    };
+    queryWorker(this.#clock, this.#log, worker.peer, told, (state) => {
       worker.state = state;
       for (const range of this.#groups.unloadedAmong(state.models)) {
         unloadOnWorker(this.#clock, this.#log, worker.peer, range, () => {});
@@ -332,22 +295,6 @@ export class Controller implements ClientRequests {
       if (this.#phase === "querying") this.#afterQuery();
       else this.#equip(worker);
       this.#preload();
-    };
-    // The scheduler counts a GPU's pages from none taken, so what an earlier controller has left there has
-    // to go. A worker without models has nothing.
-    if (state.models.length > 0) this.#clearCache(worker, ready);
-    else ready();
-  }
-
-  /** Empties the caches of a worker; weights that are still in use are waited for. */
-  #clearCache(worker: Worker, done: () => void): void {
-    if (worker.peer.lost) return;
-    worker.peer.send("ClearCache", {}, (result) => {
-      if (result.kind === "ClearCacheResult") return done();
-      const why = result.kind === "ErrorResult" ? result.header.message : `it sent ${result.kind}`;
-      this.#log(`Worker ${worker.peer.id} has not emptied its caches yet: ${why}`);
-      const againNs = this.#clock.now() + CLEAR_RETRY_NS;
-      this.#clock.at(againNs, () => this.#clearCache(worker, done));
     });
   }
 
@@ -469,51 +416,15 @@ export class Controller implements ClientRequests {
     this.#copiesLoading += copies;
     this.#loadStageTimer?.cancel();
     const asked = this.#live;
-    this.#loadOnWorkers(asked, { firstId, copies, path }, (facts, specs, problem) => {
+    const range = { firstId, copies, path };
+    const limits = this.#options;
+    loadOnWorkers(this.#clock, this.#log, limits, asked, range, (facts, specs, problem) => {
       this.#loading--;
       this.#copiesLoading -= copies;
       this.#awaitLoadStageEnd();
-      if (facts !== null) this.#addGroup({ firstId, copies, path, facts, specs }, asked);
+      if (facts !== null) this.#addGroup({ ...range, facts, specs }, asked);
       done(firstId, facts, problem);
     });
-  }
-
-  /** Loads copies of a model on workers; `done` gets what those that could report. */
-  #loadOnWorkers(
-    workers: readonly Worker[],
-    range: ModelRange,
-    done: (
-      facts: ModelFacts | null,
-      specs: ReadonlyMap<number, ModelSpec>,
-      problem: string,
-    ) => void,
-  ): void {
-    const specs = new Map<number, ModelSpec>();
-    let first: ModelFacts | null = null;
-    let firstProblem = "";
-    let waiting = workers.length;
-    for (const { peer, state } of workers) {
-      loadOnWorker(
-        this.#clock,
-        this.#log,
-        this.#options,
-        peer,
-        state!,
-        range,
-        (facts, problem) => {
-          if (facts !== null && first !== null && !sameSizes(facts, first)) {
-            problem =
-              "its model of that path has other sizes than the first worker's: the files differ";
-            this.#log(`Worker ${peer.id} cannot serve model ${range.firstId}: ${problem}`);
-          } else if (facts !== null) {
-            first ??= facts;
-            specs.set(peer.id, specOf(facts));
-          }
-          if (problem !== "") firstProblem ||= `worker ${peer.id}: ${problem}`;
-          if (--waiting === 0) done(first, specs, firstProblem);
-        },
-      );
-    }
   }
 
   /** `asked` are the workers that were asked to load it: those that came meanwhile were not. */
@@ -536,22 +447,6 @@ export class Controller implements ClientRequests {
       };
       this.#serving.setModel(model, specs);
     }
-  }
-
-  /** Ends models that are in no group any more; `done` gets "", or what went wrong. */
-  #unload(range: ModelRange, done: (problem: string) => void): void {
-    drainModels(this.#clock, this.#serving, range, () => {
-      const peers = this.#live.map(({ peer }) => peer);
-      let waiting = peers.length;
-      let problem = "";
-      if (waiting === 0) return done(problem);
-      for (const peer of peers) {
-        unloadOnWorker(this.#clock, this.#log, peer, range, (found) => {
-          if (found !== "") problem ||= `worker ${peer.id}: ${found}`;
-          if (--waiting === 0) done(problem);
-        });
-      }
-    });
   }
 
   #onWorkerLost(worker: Worker, reason: string): void {
@@ -583,8 +478,4 @@ export class Controller implements ClientRequests {
     const workers = this.#live.map((worker) => this.#reported(worker));
     for (const line of clusterLines(workers, this.#groups.models())) this.#log(line);
   }
-}
-
-function sameSizes(a: ModelFacts, b: ModelFacts): boolean {
-  return a.input_size === b.input_size && a.output_size === b.output_size;
 }

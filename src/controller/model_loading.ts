@@ -60,6 +60,53 @@ export function loadOnWorker(
   log(`Worker <--  ${describeAction({ kind: "LoadModelFromDisk", id, header }, nowNs)}`);
 }
 
+/** A worker that has told its state; others are not asked to load anything. */
+export interface LoadingWorker {
+  readonly peer: WorkerPeer;
+  readonly state: WorkerState | null;
+}
+
+/**
+ * Loads copies of a model on workers. `done` is called once: with the facts that the first of them
+ * reported, null if all failed; with what those that could have; and with the first problem.
+ */
+export function loadOnWorkers(
+  clock: Clock,
+  log: Log,
+  limits: LoadingLimits,
+  workers: readonly LoadingWorker[],
+  range: ModelRange,
+  done: (
+    facts: ModelFacts | null,
+    specs: ReadonlyMap<number, ModelSpec>,
+    problem: string,
+  ) => void,
+): void {
+  const specs = new Map<number, ModelSpec>();
+  let first: ModelFacts | null = null;
+  let firstProblem = "";
+  let waiting = workers.length;
+  for (const { peer, state } of workers) {
+    loadOnWorker(clock, log, limits, peer, state!, range, (facts, problem) => {
+      if (facts !== null && first !== null && !sameSizes(facts, first)) {
+        problem =
+          "its model of that path has other sizes than the first worker's: the files differ";
+        log(`Worker ${peer.id} cannot serve model ${range.firstId}: ${problem}`);
+      } else if (facts !== null) {
+        first ??= facts;
+        specs.set(peer.id, specOf(facts));
+      }
+      if (problem !== "") firstProblem ||= `worker ${peer.id}: ${problem}`;
+      if (--waiting === 0) done(first, specs, firstProblem);
+    });
+  }
+}
+
+/** Whether two workers' models of one path take the same inputs and give the same outputs, in size. */
+export function sameSizes(a: ModelFacts, b: ModelFacts): boolean {
+  return a.input_size === b.input_size && a.output_size === b.output_size;
+}
+
 /**
  * The facts of a model that the worker has from before, as it says; null if it must be loaded.
  * @throws {Error} when other models have its ids there.

@@ -18,7 +18,7 @@ const RETRY_NS = 20 * MS;
  * Refuses new requests for the models of a range, and calls `done` when none is under way any more: at
  * once where none is, and otherwise when those that wait have been served or {@link DRAIN_LIMIT_NS} is over.
  */
-export function drainModels(
+function drainModels(
   clock: Clock,
   serving: Serving,
   range: ModelRange,
@@ -61,4 +61,30 @@ export function unloadOnWorker(
     clock.at(clock.now() + RETRY_NS, () => unloadOnWorker(clock, log, peer, range, done));
   });
   log(`Worker <--  ${describeAction({ kind: "UnloadModel", id, header }, clock.now())}`);
+}
+
+/**
+ * Ends the models of a range: serves what waits for them, then has all workers forget them, those that are
+ * connected by then. `done` is called once: with "", or with what went wrong first.
+ */
+export function unloadEverywhere(
+  clock: Clock,
+  log: Log,
+  serving: Serving,
+  peers: () => readonly WorkerPeer[],
+  range: ModelRange,
+  done: (problem: string) => void,
+): void {
+  drainModels(clock, serving, range, () => {
+    const asked = peers();
+    let waiting = asked.length;
+    let problem = "";
+    if (waiting === 0) return done(problem);
+    for (const peer of asked) {
+      unloadOnWorker(clock, log, peer, range, (found) => {
+        if (found !== "") problem ||= `worker ${peer.id}: ${found}`;
+        if (--waiting === 0) done(problem);
+      });
+    }
+  });
 }

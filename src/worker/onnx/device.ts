@@ -177,6 +177,8 @@ function processorName(): string {
 }
 
 const GIB = 2 ** 30;
+/** Larger pages are made of several buffers. */
+const LARGEST_BUFFER_BYTES = GIB / 4;
 
 /** WebGPU does not tell how much memory a device has, only how large one buffer may be. */
 function weightsCacheBytes(software: boolean, maxBufferBytes: number): number {
@@ -215,7 +217,7 @@ export async function openDevice(request: OpenRequest): Promise<Device> {
   const cacheBytes = request.weightsCacheBytes ??
     weightsCacheBytes(software, device.limits.maxBufferSize);
   // A buffer is one page at least, which a device may not allow where a user does.
-  const bufferBytes = Math.min(pageBytes, device.limits.maxBufferSize);
+  const bufferBytes = Math.min(pageBytes, device.limits.maxBufferSize, LARGEST_BUFFER_BYTES);
   return {
     info: {
       kind,

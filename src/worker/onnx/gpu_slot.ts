@@ -20,6 +20,8 @@ import type {
 /** First and longest time between two attempts to get a lost GPU back. */
 const FIRST_RETRY_NS = 100 * MS;
 const LAST_RETRY_NS = 30 * SECOND;
+/** How long the load of a model waits for a lost GPU: other loads wait behind it. */
+const PATIENCE_NS = 10 * SECOND;
 
 export interface GpuSlotOptions {
   readonly open: OpenRequest;
@@ -87,9 +89,11 @@ export class GpuSlot {
     return slot;
   }
 
-  /** Loads a model under `request.modelId`; waits for a lost GPU to come back. */
+  /** Loads a model under `request.modelId`; waits a while for a lost GPU to come back. */
   async load(load: RepeatableLoad, file: ArrayBuffer): Promise<LoadReply | Failure> {
-    while (this.#lost !== null && !this.#closed) await this.#back.promise;
+    if (this.#lost !== null && !await this.#isBackInTime()) {
+      return { status: ActionStatus.runtimeError, message: `the GPU is lost: ${this.#lost}` };
+    }
     const reply = await this.#load(this.#thread, load, file);
     if (!isFailure(reply)) {
       // What is known now need not be measured again.
@@ -138,6 +142,14 @@ export class GpuSlot {
     this.#retry?.cancel();
     this.#thread.close(why);
     this.#back.resolve();
+  }
+
+  async #isBackInTime(): Promise<boolean> {
+    const patience = Promise.withResolvers<void>();
+    const timer = this.#clock.at(this.#clock.now() + PATIENCE_NS, () => patience.resolve());
+    await Promise.race([this.#back.promise, patience.promise]);
+    timer.cancel();
+    return this.#lost === null;
   }
 
   #load(

@@ -1,5 +1,6 @@
 /** A thread with the CPU's kernels, to compare devices with. It exists only while it is needed. */
 import { type Clock, SECOND, type Timer } from "../../core/clock.ts";
+import { ActionStatus } from "../../core/status.ts";
 import { type Failure, isFailure } from "../backend.ts";
 import { ask } from "./gpu_slot.ts";
 import { GpuThread, type ThreadTimeouts } from "./gpu_thread.ts";
@@ -28,6 +29,10 @@ export class ReferenceThread {
       this.#thread ??= this.#open();
       const reply = await ask(await this.#thread, "reference", { source }, [source.file]);
       return isFailure(reply) ? reply : reply.buffers;
+    } catch (error) {
+      // The next comparison tries anew.
+      this.#thread = null;
+      return { status: ActionStatus.runtimeError, message: (error as Error).message };
     } finally {
       this.#users--;
       if (this.#users === 0) {

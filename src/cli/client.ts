@@ -25,6 +25,7 @@ interface Options extends TokenOptions {
   readonly wait: number;
   readonly slo?: number;
   readonly seed: number;
+  readonly user: number;
   readonly maxOutstanding: number;
   readonly json: boolean;
 }
@@ -54,6 +55,7 @@ export function clientCommand(): Command {
       )
         .argParser(parseInteger(1, 1_000_000)).default(DEFAULT_MAX_OUTSTANDING),
     )
+    .option("--user <n>", "number of the user to ask as", parseInteger(0, 0xffff_ffff), 0)
     .addOption(tokenOption())
     .option("--json", "print measurements as lines of JSON, and all else to stderr", false)
     .addHelpText("after", help())
@@ -131,6 +133,7 @@ async function runClient(
       intervalNs: options.interval,
       waitNs: options.wait,
       seed: options.seed,
+      userId: options.user,
       sloNs: options.slo,
       maxOutstanding: options.maxOutstanding,
       sendInputs,

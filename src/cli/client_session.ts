@@ -26,6 +26,8 @@ export interface SessionOptions {
   /** How long to try to connect. */
   readonly waitNs: number;
   readonly seed: number;
+  /** Whose requests these are, for the controller's limits and logs. */
+  readonly userId: number;
   /** Requests that may wait for answers at a time. */
   readonly maxOutstanding: number;
   /** Time allowed for requests whose workload says nothing of it; undefined: the controller decides. */
@@ -135,6 +137,7 @@ async function open(
     onLost,
     maxOutstanding,
     maxQueuedBytes: Infinity,
+    userId: options.userId,
     ...asToken(options.token),
   };
   const giveUpNs = clock.now() + options.waitNs;

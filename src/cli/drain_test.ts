@@ -35,8 +35,20 @@ Deno.test("a second signal ends a controller at once that waits for its worker",
   await assert.rejects(clockwork.evict(model!), "the inference has been taken");
   controller.process.signal("SIGTERM");
   await controller.process.printed("Shutting down: 1 requests are being finished, for 10 s");
-  controller.process.signal("SIGTERM");
-  assert.equal((await controller.process.ended).code, 130);
+  // What comes right after the first counts as the same request.
+  let over = false;
+  const { ended } = controller.process;
+  ended.then(() => over = true);
+  while (!over) {
+    try {
+      controller.process.signal("SIGTERM");
+    } catch {
+      // It has ended meanwhile.
+    }
+    await Promise.race([ended, new Promise((resolve) => setTimeout(resolve, 100))]);
+  }
+  const { code } = await ended;
+  assert.equal(code, 130);
   await hangs;
   await clockwork.close();
 });

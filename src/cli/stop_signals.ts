@@ -1,3 +1,9 @@
+/**
+ * One request to stop may bring two signals: one to the process, and one to its group, as `timeout` and
+ * terminals send them. What follows so soon is no second request.
+ */
+const ONE_REQUEST_MS = 300;
+
 /** Ctrl-C and its kin, as a request to stop well: a second one ends the process at once. */
 const SIGNALS: readonly Deno.Signal[] = Deno.build.os === "windows"
   ? ["SIGINT"]
@@ -6,9 +12,15 @@ const SIGNALS: readonly Deno.Signal[] = Deno.build.os === "windows"
 export class StopSignals {
   readonly #promise = Promise.withResolvers<void>();
   #requested = false;
+  #requestedMs = 0;
   readonly #listener = (): void => {
-    if (this.#requested) Deno.exit(130);
+    const nowMs = performance.now();
+    if (this.#requested) {
+      if (nowMs - this.#requestedMs > ONE_REQUEST_MS) Deno.exit(130);
+      return;
+    }
     this.#requested = true;
+    this.#requestedMs = nowMs;
     this.#promise.resolve();
   };
 

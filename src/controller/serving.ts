@@ -4,13 +4,11 @@
  * records both.
  */
 import { type Clock, SECOND } from "../core/clock.ts";
-import { Random } from "../core/random.ts";
 import { ActionStatus, RequestStatus } from "../core/status.ts";
 import type {
   ActionOutcome,
   InferAction,
   ModelSpec,
-  Request,
   Scheduler,
   SchedulerAction,
   SchedulerHost,
@@ -20,8 +18,12 @@ import type { Header } from "../wire/messages.ts";
 import { payloads } from "../wire/payload_pool.ts";
 import { Admission, type UserPolicy } from "./admission.ts";
 import type { ClientSession } from "./client_session.ts";
+import { GeneratedInputs } from "./generated_inputs.ts";
 import { failure, local, ran, split } from "./outcomes.ts";
+import { PendingRequest } from "./pending_request.ts";
 import type { Result, WorkerPeer } from "./worker_peer.ts";
+
+export { PendingRequest } from "./pending_request.ts";
 
 /** Nobody waits longer for an answer, whatever a request says: far less than that is exact in numbers. */
 const MAX_SLO_NS = 24 * 3600 * SECOND;
@@ -68,33 +70,6 @@ interface ServingWorker {
 /** Who makes the inputs of requests. */
 export type InputOrigin = "client" | "controller" | "worker";
 
-/** A request that a client waits for. */
-export class PendingRequest implements Request {
-  /** Whether it counts as its user's. */
-  admitted = false;
-
-  constructor(
-    readonly requestId: number,
-    readonly session: ClientSession,
-    /** The client's id of it. */
-    readonly clientRequestId: number,
-    readonly userId: number,
-    readonly modelId: number,
-    readonly sloFactor: number,
-    readonly arrivalNs: number,
-    readonly deadlineNs: number,
-    readonly input: Uint8Array,
-    readonly arrivalCount: number,
-    readonly cold: boolean,
-    /** Time that it takes of a GPU when it runs alone. */
-    readonly costNs: number,
-  ) {}
-
-  get inputBytes(): number {
-    return this.input.length;
-  }
-}
-
 export class Serving implements SchedulerHost<PendingRequest> {
   readonly #clock: Clock;
   readonly #options: ServingOptions;
@@ -109,7 +84,7 @@ export class Serving implements SchedulerHost<PendingRequest> {
   readonly #counts = new Map<number, ModelCounts>();
   /** Models that are being unloaded: their requests are finished, and no others taken. */
   readonly #retired = new Set<number>();
-  readonly #generated = new Map<number, Uint8Array>();
+  readonly #generated = new GeneratedInputs();
   /** Outputs of the action that is being answered, for `succeed`. */
   #outputs: readonly Uint8Array[] = [];
   #succeeded = 0;
@@ -223,7 +198,7 @@ export class Serving implements SchedulerHost<PendingRequest> {
       sloFactor,
       arrivalNs,
       arrivalNs + allowedNs,
-      generated ? this.#generate(model.inputBytes) : input,
+      generated ? this.#generated.of(model.inputBytes) : input,
       counts.unanswered,
       counts.residentOn.size === 0,
       model.execNs,
@@ -274,7 +249,8 @@ export class Serving implements SchedulerHost<PendingRequest> {
     };
     switch (action.type) {
       case "Infer": {
-        const inputs = this.#inputsOf(action);
+        const bytes = this.#models.get(action.modelId)?.inputBytes ?? 0;
+        const inputs = this.#generated.complete(action.requests.map(({ input }) => input), bytes);
         id = peer.sendInfer(
           {
             ...header,
@@ -320,15 +296,6 @@ export class Serving implements SchedulerHost<PendingRequest> {
       if (nowNs <= request.deadlineNs) this.#succeeded++;
       this.#record(request, RequestStatus.success);
     }
-  }
-
-  /** A worker takes a batch with inputs or one without; in a mixed one, what lacks is made here. */
-  #inputsOf({ requests, modelId }: InferAction<PendingRequest>): readonly Uint8Array[] {
-    const inputs = requests.map(({ input }) => input);
-    const lacking = inputs.filter(({ length }) => length === 0).length;
-    if (lacking === 0 || lacking === inputs.length) return inputs;
-    const made = this.#generate(this.#models.get(modelId)!.inputBytes);
-    return inputs.map((input) => input.length === 0 ? made : input);
   }
 
   #problem(
@@ -482,19 +449,6 @@ export class Serving implements SchedulerHost<PendingRequest> {
   /** The output of a request that was answered without a worker. */
   #zeros(modelId: number): Uint8Array {
     return new Uint8Array(this.#models.get(modelId)!.outputBytes);
-  }
-
-  /** An input for requests that bring none: numbers in [0, 1), the same each time. */
-  #generate(bytes: number): Uint8Array {
-    let input = this.#generated.get(bytes);
-    if (input === undefined) {
-      const random = new Random(bytes);
-      const floats = Float32Array.from({ length: bytes >> 2 }, () => random.float());
-      input = new Uint8Array(bytes);
-      input.set(new Uint8Array(floats.buffer));
-      this.#generated.set(bytes, input);
-    }
-    return input;
   }
 }
 

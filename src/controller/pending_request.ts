@@ -1,0 +1,29 @@
+import type { Request } from "../scheduler/scheduler.ts";
+import type { ClientSession } from "./client_session.ts";
+
+/** A request that a client waits for. */
+export class PendingRequest implements Request {
+  /** Whether it counts as its user's. */
+  admitted = false;
+
+  constructor(
+    readonly requestId: number,
+    readonly session: ClientSession,
+    /** The client's id of it. */
+    readonly clientRequestId: number,
+    readonly userId: number,
+    readonly modelId: number,
+    readonly sloFactor: number,
+    readonly arrivalNs: number,
+    readonly deadlineNs: number,
+    readonly input: Uint8Array,
+    readonly arrivalCount: number,
+    readonly cold: boolean,
+    /** Time that it takes of a GPU when it runs alone. */
+    readonly costNs: number,
+  ) {}
+
+  get inputBytes(): number {
+    return this.input.length;
+  }
+}

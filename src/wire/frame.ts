@@ -104,6 +104,8 @@ export function writePrefix(
 
 /** Bytes that are gathered before a frame's header is whole; small frames pass through here. */
 const STAGING_BYTES = 64 * 1024;
+/** What there is until a read has filled it: of thousands of connections, most are idle. */
+const FIRST_STAGING_BYTES = 4 * 1024;
 
 /**
  * Turns a stream of bytes into frames.
@@ -119,7 +121,7 @@ export class FrameParser {
   /** Asked before anything is allocated for a frame; may be changed between frames. */
   refusal: Refusal | undefined;
   /** Received and not yet parsed bytes are staging[start, end). */
-  #staging = new Uint8Array(STAGING_BYTES);
+  #staging = new Uint8Array(FIRST_STAGING_BYTES);
   #view = new DataView(this.#staging.buffer);
   #start = 0;
   #end = 0;
@@ -256,6 +258,13 @@ export class FrameParser {
   }
 
   #makeRoom(): void {
+    if (this.#end === this.#staging.length && this.#end < STAGING_BYTES) {
+      const larger = new Uint8Array(STAGING_BYTES);
+      larger.set(this.#staging.subarray(this.#start, this.#end));
+      this.#setStaging(larger);
+      this.#end -= this.#start;
+      this.#start = 0;
+    }
     if (this.#start === this.#end) {
       this.#start = this.#end = 0;
       // A large header is rare; its memory is not kept.

@@ -9,6 +9,8 @@ import { packHeader, PREFIX_BYTES, writePrefix } from "./frame.ts";
 import type { Kind } from "./messages.ts";
 
 const CHUNK_BYTES = 64 * 1024;
+/** Enough for the pings of a connection that is idle, of which there may be thousands. */
+const FIRST_CHUNK_BYTES = 4 * 1024;
 /** Payloads up to this size are copied into the chunk: that costs less than another write. */
 const COPIED_PAYLOAD_BYTES = 8 * 1024;
 
@@ -18,7 +20,7 @@ export class SendQueue {
   /** How much of the first piece has been written. */
   #written = 0;
   /** Encoded and not yet among the pieces: chunk[start, end). */
-  #chunk = new Uint8Array(CHUNK_BYTES);
+  #chunk = new Uint8Array(FIRST_CHUNK_BYTES);
   #view = new DataView(this.#chunk.buffer);
   #start = 0;
   #end = 0;
@@ -115,6 +117,14 @@ export class SendQueue {
   /** Makes sure that the chunk has room for this many bytes. */
   #reserve(bytes: number): void {
     if (this.#end + bytes <= this.#chunk.length) return;
+    const gathered = this.#chunk.subarray(this.#start, this.#end);
+    if (this.#chunk.length < CHUNK_BYTES && gathered.length + bytes <= CHUNK_BYTES) {
+      // The first chunk is small: what has gathered moves on, and still leaves in one write.
+      this.#setChunk(CHUNK_BYTES);
+      this.#chunk.set(gathered);
+      this.#end = gathered.length;
+      return;
+    }
     this.#cut();
     this.#setChunk(Math.max(CHUNK_BYTES, bytes));
   }

@@ -1,6 +1,6 @@
 /**
- * One request to stop may bring two signals: one to the process, and one to its group, as `timeout` and
- * terminals send them. What follows so soon is no second request.
+ * One request to stop may bring the same signal twice, once to the process and once to its group, as
+ * `timeout` does. What follows so soon is no second request.
  */
 const ONE_REQUEST_MS = 300;
 
@@ -11,25 +11,16 @@ const SIGNALS: readonly Deno.Signal[] = Deno.build.os === "windows"
 
 export class StopSignals {
   readonly #promise = Promise.withResolvers<void>();
-  #requested = false;
-  #requestedMs = 0;
-  readonly #listener = (): void => {
-    const nowMs = performance.now();
-    if (this.#requested) {
-      if (nowMs - this.#requestedMs > ONE_REQUEST_MS) Deno.exit(130);
-      return;
-    }
-    this.#requested = true;
-    this.#requestedMs = nowMs;
-    this.#promise.resolve();
-  };
+  /** The first signal, and when it came. */
+  #first: { readonly signal: Deno.Signal; readonly atMs: number } | null = null;
+  readonly #listeners = SIGNALS.map((signal) => [signal, () => this.#onSignal(signal)] as const);
 
   constructor() {
-    for (const signal of SIGNALS) Deno.addSignalListener(signal, this.#listener);
+    for (const [signal, listener] of this.#listeners) Deno.addSignalListener(signal, listener);
   }
 
   get requested(): boolean {
-    return this.#requested;
+    return this.#first !== null;
   }
 
   /** Resolves at the first signal. */
@@ -39,6 +30,16 @@ export class StopSignals {
 
   /** Gives the signals back to the system. */
   close(): void {
-    for (const signal of SIGNALS) Deno.removeSignalListener(signal, this.#listener);
+    for (const [signal, listener] of this.#listeners) Deno.removeSignalListener(signal, listener);
+  }
+
+  #onSignal(signal: Deno.Signal): void {
+    const nowMs = performance.now();
+    if (this.#first === null) {
+      this.#first = { signal, atMs: nowMs };
+      this.#promise.resolve();
+    } else if (signal !== this.#first.signal || nowMs - this.#first.atMs > ONE_REQUEST_MS) {
+      Deno.exit(130);
+    }
   }
 }

@@ -7,7 +7,7 @@
  * better if that makes nobody late. Nothing polls: a request, an outcome, or a timer at that moment makes
  * a GPU look for work. docs/scheduler.md has it all, with an example.
  */
-import { type Clock, MS, US } from "../../core/clock.ts";
+import { type Clock, MS } from "../../core/clock.ts";
 import { ActionStatus, RequestStatus } from "../../core/status.ts";
 import type {
   ActionOutcome,
@@ -22,6 +22,7 @@ import { type Batch, chooseBatch } from "./batch.ts";
 import { latestStartOf, pickNext, pressed } from "./choice.ts";
 import { Expiry } from "./expiry.ts";
 import { Loads } from "./loads.ts";
+import { doubtEstimates, Prospects, SAFETY_NS } from "./prospects.ts";
 import { DEFAULT_INFER4_OPTIONS, type Infer4Options } from "./options.ts";
 import {
   Gpu,
@@ -32,16 +33,12 @@ import {
   type WeightsWork,
 } from "./state.ts";
 
-/** Holders of a model that are looked at for a request; with more than that, chance spreads the rest. */
-const MAX_PROBES = 8;
 /** A GPU with nothing new to tell is not looked at more often than this. */
 const MIN_WAKE_NS = MS / 2;
 /** Beyond the time that its inputs travel, how long before the GPU is free an action is sent. */
 const LEAD_NS = 2 * MS;
 /** From so long before its latest start on, a request is checked for whether it can still be in time. */
 const BUSY_NS = 25 * MS;
-/** Time kept free before a deadline for what estimates do not cover: wake-ups, queues of messages. */
-const SAFETY_NS = 500 * US;
 
 export interface Holdings {
   readonly freePages: number;
@@ -55,6 +52,7 @@ export class Infer4<R extends Request> implements Scheduler<R> {
   readonly #options: Infer4Options;
   readonly #loads: Loads<R>;
   readonly #expiry: Expiry<R>;
+  readonly #prospects: Prospects<R>;
   readonly #gpus = new Map<string, Gpu<R>>();
   readonly #models = new Map<number, Model<R>>();
   readonly #runsOf = new WeakMap<ReadonlyMap<number, ModelSpec>, Runs>();
@@ -64,6 +62,7 @@ export class Infer4<R extends Request> implements Scheduler<R> {
     this.#clock = clock;
     this.#host = host;
     this.#options = { ...DEFAULT_INFER4_OPTIONS, ...options };
+    this.#prospects = new Prospects(host, () => this.#gpus.size);
     this.#expiry = new Expiry(clock, (model) => this.#expire(model));
     this.#loads = new Loads(clock, host, this.#options, (placement) => {
       this.#makeReady(placement);
@@ -202,10 +201,11 @@ export class Infer4<R extends Request> implements Scheduler<R> {
 
   #enqueue(model: Model<R>, request: R): void {
     const nowNs = this.#clock.now();
-    const hopelessNs = this.#soonestFinish(model, nowNs, request.inputBytes) - request.deadlineNs;
+    const hopelessNs = this.#prospects.soonestFinishNs(model, nowNs, request.inputBytes) -
+      request.deadlineNs;
     this.#loads.addDemand(model, request, 1);
     if (hopelessNs > 0) {
-      this.#doubt(model, nowNs);
+      doubtEstimates(model, nowNs);
       // Its demand counts until its deadline all the same: a model whose first requests come too late
       // would otherwise never be loaded for those after them.
       this.#clock.at(request.deadlineNs, () => {
@@ -221,7 +221,7 @@ export class Infer4<R extends Request> implements Scheduler<R> {
     }
     const wasEmpty = model.queue.length === 0;
     const index = model.queue.insert(request);
-    const gpu = this.#freest(model, nowNs);
+    const gpu = this.#prospects.freest(model, nowNs);
     if (gpu !== undefined) {
       const placement = gpu.placements.get(model.id)!;
       this.#makeReady(placement);
@@ -240,52 +240,6 @@ export class Infer4<R extends Request> implements Scheduler<R> {
       }
     }
     this.#loads.pump();
-  }
-
-  /** When `model` could have answered a newcomer at best: run next, alone, where it is soonest. */
-  #soonestFinish(model: Model<R>, nowNs: number, inputBytes: number): number {
-    let soonestNs = Infinity;
-    const { placements } = model;
-    for (let i = 0; i < placements.length && i < MAX_PROBES; i++) {
-      const placement = placements[(model.probeFrom + i) % placements.length]!;
-      const { gpu, estimates } = placement;
-      const freeNs = placement.state === "loaded"
-        ? gpu.exec.freeNs(nowNs)
-        : gpu.loads.freeNs(nowNs);
-      const arrivesNs = nowNs + this.#host.transferNs(gpu.spec.workerId, inputBytes);
-      const finishNs = Math.max(freeNs, arrivesNs) + estimates.exec[0]!.ns +
-        this.#returnNs(gpu.spec.workerId);
-      soonestNs = Math.min(soonestNs, finishNs);
-    }
-    if (placements.length > MAX_PROBES) return nowNs;
-    // Where it is not, it could be loaded; which GPU that would be is not known, so none is waited for.
-    if (placements.length === this.#gpus.size) return soonestNs;
-    return Math.min(soonestNs, nowNs + model.runs.loadFloorNs + model.runs.execFloorNs);
-  }
-
-  #doubt({ placements }: Model<R>, nowNs: number): void {
-    for (let i = 0; i < placements.length && i < MAX_PROBES; i++) {
-      if (placements[i]!.outstanding === 0) placements[i]!.estimates.doubt(nowNs);
-    }
-  }
-
-  /** Of some GPUs on which the model is loaded, the one that is free first. */
-  #freest(model: Model<R>, nowNs: number): Gpu<R> | undefined {
-    const { placements } = model;
-    let best: Gpu<R> | undefined;
-    let bestNs = Infinity;
-    if (model.probeFrom >= placements.length) model.probeFrom = 0;
-    for (let i = 0; i < placements.length && i < MAX_PROBES; i++) {
-      const placement = placements[(model.probeFrom + i) % placements.length]!;
-      if (placement.state !== "loaded") continue;
-      const freeNs = placement.gpu.exec.freeNs(nowNs);
-      if (freeNs < bestNs) {
-        bestNs = freeNs;
-        best = placement.gpu;
-      }
-    }
-    model.probeFrom += 1;
-    return best;
   }
 
   /** Lets the placement's GPU know that its model has requests waiting, and how urgent they are. */
@@ -375,7 +329,7 @@ export class Infer4<R extends Request> implements Scheduler<R> {
     // What the requests bring, which is nothing when workers make the inputs. They are alike, as a rule.
     const { inputBytes } = model.queue.at(0);
     const { workerId } = gpu.spec;
-    const returnNs = this.#returnNs(workerId);
+    const returnNs = this.#prospects.returnNs(workerId);
     const arrivesNs = (index: number) =>
       nowNs + this.#host.transferNs(workerId, batchSizes[index]! * inputBytes);
     const execNs = (index: number) => estimates.exec[index]!.ns;
@@ -388,7 +342,7 @@ export class Infer4<R extends Request> implements Scheduler<R> {
     );
     if (batch === null) {
       gpu.ready.remove(placement.readyIndex);
-      this.#doubt(model, nowNs);
+      doubtEstimates(model, nowNs);
       this.#expire(model);
       return;
     }
@@ -482,7 +436,7 @@ export class Infer4<R extends Request> implements Scheduler<R> {
     const nowNs = this.#clock.now();
     const closed = this.#closed !== null || this.#gpus.size === 0 || model.removed;
     for (const request of requests) {
-      const finishNs = this.#soonestFinish(model, nowNs, request.inputBytes);
+      const finishNs = this.#prospects.soonestFinishNs(model, nowNs, request.inputBytes);
       if (closed || finishNs > request.deadlineNs) {
         this.#loads.addDemand(model, request, -1);
         this.#host.refuse(request, status, message);
@@ -493,7 +447,7 @@ export class Infer4<R extends Request> implements Scheduler<R> {
     if (model.queue.length === 0) return;
     this.#armExpiry(model);
     for (const other of model.placements) this.#wake(other);
-    const gpu = this.#freest(model, nowNs);
+    const gpu = this.#prospects.freest(model, nowNs);
     if (gpu !== undefined && gpu !== placement.gpu) this.#schedule(gpu);
   }
 
@@ -510,7 +464,7 @@ export class Infer4<R extends Request> implements Scheduler<R> {
       // Reads the state of the GPUs, so that a request for which all are too busy is told now.
       const { inputBytes } = model.queue.at(0);
       const finishNs = Math.max(
-        this.#soonestFinish(model, nowNs, inputBytes),
+        this.#prospects.soonestFinishNs(model, nowNs, inputBytes),
         nowNs + model.runs.execFloorNs + 1,
       );
       const held = model.placements.some((placement) => placement.state === "loaded");
@@ -535,11 +489,6 @@ export class Infer4<R extends Request> implements Scheduler<R> {
       this.#loads.addDemand(model, request, -1);
       this.#host.refuse(request, status, message);
     }
-  }
-
-  /** Time from a result at the GPU to the controller, with what is kept for surprises. */
-  #returnNs(workerId: number): number {
-    return this.#host.transferNs(workerId, 0) + SAFETY_NS;
   }
 }
 

@@ -1,18 +1,7 @@
 /** For tests: Clockwork's programs as processes of their own, as a user runs them. */
 import assert from "node:assert/strict";
-import { fileURLToPath } from "node:url";
+import { RUN_SELF } from "./run_self.ts";
 
-const MAIN = fileURLToPath(new URL("../../main.ts", import.meta.url));
-/** The same as in deno.json's task `clockwork`. */
-const FLAGS = [
-  "--allow-net",
-  "--allow-read",
-  "--allow-write",
-  "--allow-env",
-  "--allow-sys",
-  "--allow-ffi",
-  "--unstable-webgpu",
-];
 /** After this, a test that hangs is made to fail: its processes are killed. */
 const HANG_MS = 90_000;
 
@@ -99,7 +88,7 @@ export class Process {
   constructor(args: readonly string[], env: Record<string, string>) {
     this.#args = args;
     this.#child = new Deno.Command(Deno.execPath(), {
-      args: ["run", ...FLAGS, MAIN, ...args],
+      args: [...RUN_SELF, ...args],
       env: {
         NO_COLOR: "1",
         CLOCKWORK_MODEL_DIR: "",

@@ -89,7 +89,7 @@ export class SystemClock implements Clock {
   #listen(): void {
     const seen = Atomics.load(this.#words, WORD.wake);
     const waiting = Atomics.waitAsync(this.#words, WORD.wake, seen);
-    // Not async: no wake can come between the load and the wait, as this thread is the only reader.
+    // Not async: a wake came between the load and the wait.
     const outcome = waiting.async ? waiting.value : Promise.resolve();
     outcome.then(() => {
       if (this.#closed) return;

@@ -1,4 +1,4 @@
-import { type Clock, MS, SECOND } from "../core/clock.ts";
+import { type Clock, MS } from "../core/clock.ts";
 import { ActionStatus, RequestStatus } from "../core/status.ts";
 import type {
   ActionOutcome,
@@ -11,11 +11,10 @@ import type {
   SchedulerHost,
   WeightsAction,
 } from "./scheduler.ts";
+import { unplannedAction } from "./unplanned.ts";
 
 /** Weights that are in use when they are to leave are sent away again after this. */
 const EVICT_RETRY_NS = 10 * MS;
-/** How long a worker may take to come to an action: nothing is planned, so long queues build up. */
-const PATIENCE_NS = 10 * SECOND;
 
 interface Resident<R extends Request> {
   readonly spec: ModelSpec;
@@ -198,17 +197,10 @@ export class Direct<R extends Request> implements Scheduler<R> {
   }
 
   #action({ spec, inFlight }: DirectGpu<R>, modelId: number, expectedNs: number) {
-    const nowNs = this.#clock.now();
-    return {
-      gpu: spec,
-      modelId,
-      earliestNs: nowNs,
-      latestNs: nowNs + PATIENCE_NS,
-      expectedNs,
-      expectedEndNs: nowNs + expectedNs,
+    return unplannedAction(this.#clock, spec, modelId, expectedNs, {
       queued: inFlight.size,
       copiesLoaded: this.#gpuOf.has(modelId) ? 1 : 0,
-    };
+    });
   }
 
   #refuseAll({ requests }: InferAction<R>, message: string): void {

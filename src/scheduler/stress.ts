@@ -1,4 +1,4 @@
-import { type Clock, MS, SECOND } from "../core/clock.ts";
+import { type Clock, MS } from "../core/clock.ts";
 import { ActionStatus, RequestStatus } from "../core/status.ts";
 import type {
   ActionOutcome,
@@ -9,10 +9,10 @@ import type {
   SchedulerAction,
   SchedulerHost,
 } from "./scheduler.ts";
+import { unplannedAction } from "./unplanned.ts";
 
 /** Executions that a GPU always has to do. */
 const INFERS = 2;
-const PATIENCE_NS = 10 * SECOND;
 /** A GPU whose action failed is left alone for a moment, so that a lasting fault does not spin. */
 const PAUSE_NS = 10 * MS;
 
@@ -177,16 +177,9 @@ export class Stress<R extends Request> implements Scheduler<R> {
   }
 
   #action({ spec, loaded }: StressGpu, modelId: number, expectedNs: number) {
-    const nowNs = this.#clock.now();
-    return {
-      gpu: spec,
-      modelId,
-      earliestNs: nowNs,
-      latestNs: nowNs + PATIENCE_NS,
-      expectedNs,
-      expectedEndNs: nowNs + expectedNs,
+    return unplannedAction(this.#clock, spec, modelId, expectedNs, {
       queued: 0,
       copiesLoaded: loaded.size,
-    };
+    });
   }
 }

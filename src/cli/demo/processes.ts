@@ -1,18 +1,7 @@
 /** Clockwork processes started by another: their lines shown with a prefix, their end made sure of. */
-import { fileURLToPath } from "node:url";
+import { RUN_SELF } from "../run_self.ts";
 import { readLines } from "./lines.ts";
 
-const MAIN = fileURLToPath(new URL("../../../main.ts", import.meta.url));
-/** The same as in deno.json's task `clockwork`. */
-const FLAGS = [
-  "--allow-net",
-  "--allow-read",
-  "--allow-write",
-  "--allow-env",
-  "--allow-sys",
-  "--allow-ffi",
-  "--unstable-webgpu",
-];
 /** How long a process may take to end when asked to; then it is killed. */
 const GRACE_MS = 5_000;
 const NAME_WIDTH = "controller".length;
@@ -34,7 +23,7 @@ export class ClockworkProcess {
   constructor(name: string, args: readonly string[], env: Record<string, string> = {}) {
     this.name = name;
     this.#child = new Deno.Command(Deno.execPath(), {
-      args: ["run", ...FLAGS, MAIN, ...args],
+      args: [...RUN_SELF, ...args],
       env: { ...env, NO_COLOR: "1" },
       stdin: "null",
       stdout: "piped",

@@ -1,10 +1,6 @@
 /** The report's numbers as HTML. */
-import {
-  formatCount as whole,
-  formatMs as ms,
-  formatPerBatch,
-  formatShare as percent,
-} from "./format.ts";
+import { formatCount as whole, formatMs as ms, formatShare as percent } from "./format.ts";
+import { GPU_COLUMNS, gpuRow } from "./gpu_row.ts";
 import type { LatencyReport, Report } from "./report.ts";
 
 export function escapeHtml(text: string): string {
@@ -94,28 +90,8 @@ export function tables(report: Report): { readonly summary: string; readonly det
     ),
     section(
       "GPUs",
-      [
-        "",
-        "infer",
-        "load",
-        "batches",
-        "requests",
-        "per batch",
-        "loads",
-        "evictions",
-        "failed",
-      ],
-      gpus.map((gpu) => [
-        `W${gpu.workerId}-GPU${gpu.gpuId}`,
-        percent(gpu.inferUtilization, 1),
-        percent(gpu.loadUtilization, 1),
-        whole(gpu.infers),
-        whole(gpu.inferredRequests),
-        formatPerBatch(gpu.inferredRequests, gpu.infers),
-        whole(gpu.loads),
-        whole(gpu.evictions),
-        whole(gpu.failedActions),
-      ]),
+      ["", ...GPU_COLUMNS],
+      gpus.map(gpuRow),
       "The part of the time in which inferences ran, and in which weights were loaded.",
     ),
     `<p class="small">Quantiles are within ${

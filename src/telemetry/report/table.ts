@@ -1,10 +1,6 @@
 /** The report as text for a terminal. */
-import {
-  formatCount as whole,
-  formatMs as ms,
-  formatPerBatch,
-  formatShare as percent,
-} from "./format.ts";
+import { formatCount as whole, formatMs as ms, formatShare as percent } from "./format.ts";
+import { GPU_COLUMNS, gpuRow } from "./gpu_row.ts";
 import type { LatencyReport, ModelReport, Report } from "./report.ts";
 
 /** Rows of models and of GPUs; the page and `--json` have more. */
@@ -130,18 +126,8 @@ function gpus({ gpus }: Report): string[] {
   const shown = gpus.slice(0, MAX_GPU_ROWS);
   return [
     ...table(
-      ["GPU", "infer", "load", "batches", "requests", "per batch", "loads", "evictions", "failed"],
-      shown.map((gpu) => [
-        `W${gpu.workerId}-GPU${gpu.gpuId}`,
-        percent(gpu.inferUtilization, 1),
-        percent(gpu.loadUtilization, 1),
-        whole(gpu.infers),
-        whole(gpu.inferredRequests),
-        formatPerBatch(gpu.inferredRequests, gpu.infers),
-        whole(gpu.loads),
-        whole(gpu.evictions),
-        whole(gpu.failedActions),
-      ]),
+      ["GPU", ...GPU_COLUMNS],
+      shown.map(gpuRow),
       "lrrrrrrrr",
     ),
     ...(gpus.length > shown.length ? [`… and ${gpus.length - shown.length} GPUs more`] : []),

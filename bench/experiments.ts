@@ -13,11 +13,12 @@ import { violations } from "../src/simulator/invariants.ts";
 import { Simulation } from "../src/simulator/simulation.ts";
 import { metDeadline, type RequestRecord } from "../src/telemetry/records.ts";
 import { DEFAULT_WORKER_CONFIG } from "../src/worker/config.ts";
+import { ModelDirs } from "../src/worker/model_dirs.ts";
 import { modelReader } from "../src/worker/emulated/model.ts";
 
 const zooPath = fileURLToPath(new URL("../config/modelzoo", import.meta.url));
 const zoo = ModelDir.read(zooPath);
-const readModel = modelReader(zooPath);
+const readModel = modelReader(ModelDirs.only(zooPath));
 
 interface Experiment {
   readonly workers: number;

@@ -12,6 +12,7 @@ import { int } from "../tools/zoo/graph.ts";
 import { resnet } from "../tools/zoo/convnets.ts";
 import { GraphBuilder, seededFill, type Value } from "../tools/zoo/graph.ts";
 import { vit } from "../tools/zoo/transformers.ts";
+import { ModelDirs } from "../src/worker/model_dirs.ts";
 import type { BackendModel } from "../src/worker/backend.ts";
 import { NoDeviceError } from "../src/worker/onnx/onnx_backend.ts";
 import type { DeviceKind, WeightsMemory } from "../src/worker/onnx/protocol.ts";
@@ -267,7 +268,7 @@ async function measure(kind: DeviceKind): Promise<void> {
   let backend: TestBackend | undefined;
   try {
     for (const [name, make] of Object.entries(MODELS)) writeModel(directory, name, make());
-    backend = await TestBackend.open({ device: kind, modelDir: directory });
+    backend = await TestBackend.open({ device: kind, modelDirs: ModelDirs.only(directory) });
     console.log(`\n${backend.backend.gpus[0]!.name}`);
     await servingCost(backend, kind);
     if (kind !== "wasm") await loadBeside(backend);

@@ -3,6 +3,7 @@ import { Command, InvalidArgumentError, Option } from "commander";
 import { isAbsolute } from "node:path";
 import { SystemClock } from "../core/system_clock.ts";
 import { CheckError, checkModel } from "../worker/check_model.ts";
+import { ModelDirs } from "../worker/model_dirs.ts";
 import { locateModel, ModelFileError } from "../worker/model_files.ts";
 import { NoDeviceError, OnnxBackend } from "../worker/onnx/onnx_backend.ts";
 import { describe, toJson } from "./check_model_report.ts";
@@ -86,7 +87,7 @@ async function run(path: string, options: Options): Promise<void> {
   try {
     backend = await OnnxBackend.open(clock, {
       ...backendOptions(options),
-      modelDir: modelDir(),
+      modelDirs: ModelDirs.anywhere(modelDir()),
       pageBytes: options.pageSize,
       maxBatchSize: options.maxBatch,
       strictShapes: true,
@@ -119,7 +120,7 @@ function locate(path: string): string {
   const messages: string[] = [];
   for (const place of places) {
     try {
-      const { onnxPath, jsonPath } = locateModel(path, place);
+      const { onnxPath, jsonPath } = locateModel(path, ModelDirs.anywhere(place));
       return onnxPath ?? jsonPath;
     } catch (error) {
       if (!(error instanceof ModelFileError)) throw error;

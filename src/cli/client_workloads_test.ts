@@ -17,6 +17,7 @@ import type { Plan, Run } from "../client/workloads/workload.ts";
 import { Cluster } from "../controller/test_rig.ts";
 import { MS, SECOND } from "../core/clock.ts";
 import { Random } from "../core/random.ts";
+import { ModelDirs } from "../worker/model_dirs.ts";
 import { modelReader } from "../worker/emulated/model.ts";
 
 const ZOO = fileURLToPath(new URL("../../config/modelzoo", import.meta.url));
@@ -59,7 +60,7 @@ function runWorkload(text: string, options: Options): Outcome {
   const cluster = new Cluster();
   cluster.addWorker({
     gpus,
-    readModel: modelReader(ZOO),
+    readModel: modelReader(ModelDirs.only(ZOO)),
     config: { weights_cache_page_size: PAGE_BYTES, weights_cache_size: 1376 * PAGE_BYTES },
   });
   cluster.controller.start();

@@ -1,5 +1,6 @@
 /** Workers, controller and clients as processes of their own, over TCP. */
 import assert from "node:assert/strict";
+import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 import { HOST, type Process, Processes } from "./testing.ts";
 
@@ -259,7 +260,8 @@ Deno.test("models that are not there, or are none, are refused; a real worker se
   try {
     await Deno.mkdir(`${directory}/text`);
     await Deno.writeTextFile(`${directory}/text/model.onnx`, "this is not an ONNX file");
-    const worker = await processes.worker(["worker", "--device", "wasm"]);
+    const dirs = ["--model-dir", directory, "--model-dir", dirname(MLP)];
+    const worker = await processes.worker(["worker", "--device", "wasm", ...dirs]);
     const controller = await processes.controller([worker]);
     const run = (model: string) =>
       processes.start(simple(controller.address, model, "--duration", "300ms")).ended;
@@ -274,6 +276,9 @@ Deno.test("models that are not there, or are none, are refused; a real worker se
     );
     assert.equal(text.code, 1);
     assert.match(text.stderr, /^error: cannot load .*\/text\/model: worker 0: .*text.*ONNX.*\n$/i);
+    const outside = await run("/etc/hostname");
+    assert.equal(outside.code, 1);
+    assert.match(outside.stderr, /is not in this worker's model directories, .*--model-dir\n$/);
 
     // Generous: a busy machine must not fail the test.
     const good = await processes.start(simple(controller.address, MLP, "--duration", "1s")).ended;

@@ -6,6 +6,7 @@ import { MS } from "../core/clock.ts";
 import { SystemClock } from "../core/system_clock.ts";
 import type { Backend } from "../worker/backend.ts";
 import { ConfigError, readWorkerConfig, type WorkerConfig } from "../worker/config.ts";
+import { ModelDirs } from "../worker/model_dirs.ts";
 import { WorkerServer } from "../worker/server.ts";
 import type { Access } from "../wire/access.ts";
 import { type Address, formatAddress, listen, type Listener, parseAddress } from "../wire/tcp.ts";
@@ -32,6 +33,7 @@ export interface ServeOptions extends AccessOptions {
   readonly port: number;
   readonly host: string;
   readonly join?: Address;
+  readonly modelDir?: readonly string[];
   /** In nanoseconds. */
   readonly drain: number;
 }
@@ -57,6 +59,15 @@ export function addServeOptions(command: Command): Command {
       "connect to a controller, HOST[:PORT], whose WORKERS have `join`, instead of listening",
       parseController,
     )
+    .addOption(
+      new Option(
+        "--model-dir <directory>",
+        "where models are, and all that may be read; repeatable (default: CLOCKWORK_MODEL_DIR)",
+      ).argParser((directory: string, before: string[] | undefined) => [
+        ...before ?? [],
+        directory,
+      ]),
+    )
     .addOption(drainOption())
     .addOption(tokenOption())
     .addOption(insecureOption());
@@ -73,11 +84,35 @@ function parseController(text: string): Address {
 /** Told in the help of both workers. */
 export const ENVIRONMENT_HELP = `
 Environment:
-  CLOCKWORK_MODEL_DIR    directory in which models are found by name, one folder each
+  CLOCKWORK_MODEL_DIR    directory in which models are found by name, one folder each, unless
+                         --model-dir names others; a worker reads models nowhere else
   CLOCKWORK_CONFIG_FILE  configuration, unless -c names one
   CLOCKWORK_TOKEN        the cluster's shared token`;
 
-/** Where relative model paths are looked up: by default, among the profiles that come with Clockwork. */
+/**
+ * Where a worker finds models, and all that it may read.
+ *
+ * @throws {CliError} when there is no such directory.
+ */
+export function modelDirs({ modelDir: named }: ServeOptions): ModelDirs {
+  const dirs = ModelDirs.only(...named ?? [modelDir()]);
+  for (const dir of dirs.dirs) {
+    if (isDirectory(dir)) continue;
+    const how = named === undefined ? "CLOCKWORK_MODEL_DIR" : "--model-dir";
+    throw new CliError(`the model directory ${dir} does not exist: make it, or change ${how}`);
+  }
+  return dirs;
+}
+
+function isDirectory(path: string): boolean {
+  try {
+    return Deno.statSync(path).isDirectory;
+  } catch {
+    return false;
+  }
+}
+
+/** The user's model directory: by default, that of the profiles that come with Clockwork. */
 export function modelDir(): string {
   return Deno.env.get("CLOCKWORK_MODEL_DIR") ||
     fileURLToPath(new URL("../../config/modelzoo", import.meta.url));

@@ -5,6 +5,7 @@
 import { Command } from "commander";
 import { fileURLToPath } from "node:url";
 import { runScenario } from "../simulator/scenario.ts";
+import { ModelDirs } from "../worker/model_dirs.ts";
 import { modelReader } from "../worker/emulated/model.ts";
 import { parseInteger } from "./parse.ts";
 
@@ -23,7 +24,7 @@ await new Command("sim:sweep")
   .option("--verbose", "print every seed, not only those that fail", false)
   .action(({ seeds, from, verbose }: Options) => {
     const models = new URL("../../config/modelzoo", import.meta.url);
-    const readModel = modelReader(fileURLToPath(models));
+    const readModel = modelReader(ModelDirs.only(fileURLToPath(models)));
     const startMs = performance.now();
     let failed = 0;
     let requests = 0;

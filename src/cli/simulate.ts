@@ -14,6 +14,7 @@ import { actionColumns, requestColumns } from "../telemetry/records.ts";
 import { TsvLog } from "../telemetry/tsv_log.ts";
 import { Random } from "../core/random.ts";
 import { DEFAULT_WORKER_CONFIG } from "../worker/config.ts";
+import { ModelDirs } from "../worker/model_dirs.ts";
 import { modelReader } from "../worker/emulated/model.ts";
 import { intervalLine, summaryJson, summaryLines } from "./client_output.ts";
 import { CliError, UsageError } from "./exit.ts";
@@ -162,7 +163,7 @@ function simulate(type: string, workload: readonly string[], options: Options): 
   const setup = prepare(type, workload, options, zoo);
   const simulation = new Simulation({
     ...setup,
-    readModel: modelReader(directory),
+    readModel: modelReader(ModelDirs.only(directory)),
     telemetry: {
       onRequest: (record) => logs?.requests.append(record),
       onAction: (record) => logs?.actions.append(record),

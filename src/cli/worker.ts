@@ -8,7 +8,7 @@ import { addModelOptions, backendOptions, type ModelOptions } from "./model_opti
 import {
   addServeOptions,
   ENVIRONMENT_HELP,
-  modelDir,
+  modelDirs,
   type ServeOptions,
   serveWorker,
   type WorkerSetup,
@@ -36,7 +36,7 @@ async function openBackend(
   try {
     const backend = await OnnxBackend.open(clock, {
       ...backendOptions(options),
-      modelDir: modelDir(),
+      modelDirs: modelDirs(options),
       pageBytes: config.weights_cache_page_size,
       // The default size is made for one kind of GPU: only what the user wrote is taken at its word.
       ...(chosen.has("weights_cache_size") ? { weightsCacheBytes: config.weights_cache_size } : {}),

@@ -7,7 +7,7 @@ import { parseInteger } from "./parse.ts";
 import {
   addServeOptions,
   ENVIRONMENT_HELP,
-  modelDir,
+  modelDirs,
   type ServeOptions,
   serveWorker,
 } from "./serve_worker.ts";
@@ -35,6 +35,6 @@ function run(options: Options): Promise<void> {
       clock,
       gpus: options.gpus ?? options.num_gpus,
       weightsCacheBytes: config.weights_cache_size,
-      readModel: modelReader(modelDir()),
+      readModel: modelReader(modelDirs(options)),
     }));
 }

@@ -9,6 +9,7 @@ import { Random } from "../core/random.ts";
 import type { InferAction, Request } from "../scheduler/scheduler.ts";
 import { Infer4 } from "../scheduler/infer4/infer4.ts";
 import { DEFAULT_WORKER_CONFIG } from "../worker/config.ts";
+import { ModelDirs } from "../worker/model_dirs.ts";
 import { modelReader } from "../worker/emulated/model.ts";
 import { PAGE_BYTES } from "../worker/test_rig.ts";
 import {
@@ -33,7 +34,7 @@ function seedSession(options: { sendInputs: boolean; generateInputs?: boolean })
       weights_cache_size: DEFAULT_WORKER_CONFIG.weights_cache_size,
       weights_cache_page_size: DEFAULT_WORKER_CONFIG.weights_cache_page_size,
     },
-    readModel: modelReader(ZOO),
+    readModel: modelReader(ModelDirs.only(ZOO)),
     offsetNs: 1234 * SECOND,
   });
   const { client, retries } = cluster.addClient();

@@ -12,6 +12,7 @@ import {
   type RequestRecord,
 } from "../telemetry/records.ts";
 import { DEFAULT_WORKER_CONFIG } from "../worker/config.ts";
+import { ModelDirs } from "../worker/model_dirs.ts";
 import { modelReader } from "../worker/emulated/model.ts";
 import { type Fault, FAULT_KINDS, type FaultKind, formatFault, parseFault } from "./faults.ts";
 import { STEADY_GPU } from "./gpu_model.ts";
@@ -19,7 +20,8 @@ import { violations } from "./invariants.ts";
 import { runScenario } from "./scenario.ts";
 import { Simulation } from "./simulation.ts";
 
-const readModel = modelReader(fileURLToPath(new URL("../../config/modelzoo", import.meta.url)));
+const ZOO = fileURLToPath(new URL("../../config/modelzoo", import.meta.url));
+const readModel = modelReader(ModelDirs.only(ZOO));
 
 interface Played {
   readonly simulation: Simulation;

@@ -7,22 +7,18 @@
 import { basename, dirname, isAbsolute, join, resolve } from "node:path";
 import { z } from "zod";
 import type { DataType, TensorSpec } from "./backend.ts";
+import { type ModelDirs, ModelFileError } from "./model_dirs.ts";
+
+export { MAX_PATH_LENGTH, ModelFileError } from "./model_dirs.ts";
 
 /** A `model.json` larger than this is refused: it holds a few numbers, not weights. */
 export const MAX_MODEL_JSON_BYTES = 1024 * 1024;
-/** Longer paths are refused; it is also what Linux allows. */
-export const MAX_PATH_LENGTH = 4096;
 /** A protobuf message, hence an ONNX file without external data, cannot be larger. */
 export const MAX_ONNX_BYTES = 2 ** 31 - 1;
 /** More models than this in one folder are not listed. */
 const MAX_LISTED_MODELS = 100_000;
 /** No tensor of a request may be larger; it also keeps products of dimensions exact. */
 const MAX_TENSOR_BYTES = 2 ** 31 - 1;
-
-/** A model that cannot be found or read. The message is for people: what is wrong and what to do. */
-export class ModelFileError extends Error {
-  override readonly name = "ModelFileError";
-}
 
 /** Bytes of one element of each data type. */
 export const ELEMENT_BYTES: Readonly<Record<DataType, number>> = {
@@ -144,42 +140,45 @@ function onlyOnnxStem(folder: string): string | null {
 
 /**
  * Finds a model by path: an `.onnx` file, the folder that holds `model.onnx` or `model.json`, or
- * either of these without its extension (`NAME/model`). Relative paths are looked up in `modelDir`.
+ * either of these without its extension (`NAME/model`). Relative paths are looked up in `dirs`.
  *
- * @throws {ModelFileError} when there is no such model.
+ * @throws {ModelFileError} when there is no such model, or it may not be read.
  */
-export function locateModel(path: string, modelDir: string): Location {
-  if (path === "" || path.includes("\0") || path.length > MAX_PATH_LENGTH) {
-    throw new ModelFileError(
-      `a model path must have 1 to ${MAX_PATH_LENGTH} characters and no NUL; this one has ` +
-        `${path.length}`,
-    );
-  }
-  const absolute = isAbsolute(path) ? resolve(path) : resolve(modelDir, path);
-  let location: Location | null;
-  if (isDirectory(absolute)) {
-    location = locateStem(join(absolute, "model"));
-    if (location === null) {
-      const stem = onlyOnnxStem(absolute);
-      location = stem === null ? null : locateStem(stem);
+export function locateModel(path: string, dirs: ModelDirs): Location {
+  const problems: string[] = [];
+  for (const absolute of dirs.candidates(path)) {
+    const location = locateAt(absolute);
+    if (typeof location === "string") {
+      problems.push(location);
+      continue;
     }
-    if (location === null) {
-      throw new ModelFileError(
-        `${absolute} holds neither model.onnx nor model.json, nor exactly one other .onnx file; ` +
-          "name the .onnx file itself",
-      );
-    }
+    const { onnxPath, jsonPath } = location;
+    if (onnxPath !== null) dirs.confine(onnxPath);
+    if (isFile(jsonPath)) dirs.confine(jsonPath);
     return location;
   }
-  location = locateStem(absolute.replace(/\.(onnx|json)$/, ""));
-  if (location === null || (absolute.endsWith(".onnx") && location.onnxPath === null)) {
-    const where = isAbsolute(path) ? "" : ` (looked up in ${resolve(modelDir)})`;
-    throw new ModelFileError(
-      `no model at ${path}${where}: expected an .onnx file, a folder with model.onnx or ` +
-        "model.json, or NAME/model",
-    );
+  const found = problems.find((problem) => problem !== "");
+  if (found !== undefined) throw new ModelFileError(found);
+  const where = isAbsolute(path) ? "" : ` (looked up in ${dirs.dirs.join(", ")})`;
+  throw new ModelFileError(
+    `no model at ${path}${where}: expected an .onnx file, a folder with model.onnx or ` +
+      "model.json, or NAME/model",
+  );
+}
+
+/** What is at an absolute path, or what is wrong with it: "" when there is nothing. */
+function locateAt(absolute: string): Location | string {
+  if (isDirectory(absolute)) {
+    const usual = locateStem(join(absolute, "model"));
+    if (usual !== null) return usual;
+    const stem = onlyOnnxStem(absolute);
+    return (stem === null ? null : locateStem(stem)) ??
+      `${absolute} holds neither model.onnx nor model.json, nor exactly one other .onnx file; ` +
+        "name the .onnx file itself";
   }
-  return location;
+  const location = locateStem(absolute.replace(/\.(onnx|json)$/, ""));
+  const lacksOnnx = absolute.endsWith(".onnx") && location?.onnxPath === null;
+  return location === null || lacksOnnx ? "" : location;
 }
 
 function describeIssue(issue: z.core.$ZodIssue): string {
@@ -218,8 +217,8 @@ export function parseModelJson(text: string, path: string): ModelJson {
  *
  * @throws {ModelFileError} when there is no such model or its `model.json` is wrong.
  */
-export function readModelFolder(path: string, modelDir: string): ModelFolder {
-  const location = locateModel(path, modelDir);
+export function readModelFolder(path: string, dirs: ModelDirs): ModelFolder {
+  const location = locateModel(path, dirs);
   return { ...location, json: readModelJson(location.jsonPath) };
 }
 

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
+import { ModelDirs } from "./model_dirs.ts";
 import {
   declaredSpecs,
   listModels,
@@ -56,8 +57,12 @@ Deno.test("a file, its folder and NAME/model name the same model, relative or ab
       json: null,
     };
     for (const path of ["a/model.onnx", "a", "a/", "a/model", "b/../a"]) {
-      assert.deepEqual(readModelFolder(path, dir), expected, path);
-      assert.deepEqual(readModelFolder(join(dir, path), "/nowhere"), expected, path);
+      assert.deepEqual(readModelFolder(path, ModelDirs.only(dir)), expected, path);
+      assert.deepEqual(
+        readModelFolder(join(dir, path), ModelDirs.anywhere("/nowhere")),
+        expected,
+        path,
+      );
     }
   });
 });
@@ -65,33 +70,49 @@ Deno.test("a file, its folder and NAME/model name the same model, relative or ab
 Deno.test("a folder with only model.json is a model without weights", () => {
   withModels((dir) => {
     for (const path of ["b", "b/model", "b/model.json"]) {
-      const model = readModelFolder(path, dir);
+      const model = readModelFolder(path, ModelDirs.only(dir));
       assert.equal(model.name, "b");
       assert.equal(model.onnxPath, null);
       assert.deepEqual(model.json, EXAMPLE);
     }
-    assert.match(refusal(() => readModelFolder("b/model.onnx", dir)), /no model at b\/model\.onnx/);
+    assert.match(
+      refusal(() => readModelFolder("b/model.onnx", ModelDirs.only(dir))),
+      /no model at b\/model\.onnx/,
+    );
   });
 });
 
 Deno.test("an .onnx file of another name keeps its own json, so several may share a folder", () => {
   withModels((dir) => {
-    const only = readModelFolder("c", dir);
+    const only = readModelFolder("c", ModelDirs.only(dir));
     assert.equal(only.name, "net");
     assert.equal(only.jsonPath, join(dir, "c", "net.json"));
-    assert.equal(readModelFolder("d/y.onnx", dir).jsonPath, join(dir, "d", "y.json"));
-    assert.equal(readModelFolder("d/y", dir).onnxPath, join(dir, "d", "y.onnx"));
-    assert.match(refusal(() => readModelFolder("d", dir)), /exactly one other \.onnx/);
+    assert.equal(
+      readModelFolder("d/y.onnx", ModelDirs.only(dir)).jsonPath,
+      join(dir, "d", "y.json"),
+    );
+    assert.equal(readModelFolder("d/y", ModelDirs.only(dir)).onnxPath, join(dir, "d", "y.onnx"));
+    assert.match(
+      refusal(() => readModelFolder("d", ModelDirs.only(dir))),
+      /exactly one other \.onnx/,
+    );
   });
 });
 
 Deno.test("what is not there is refused with the place that was searched", () => {
   withModels((dir) => {
-    assert.ok(refusal(() => readModelFolder("nothing", dir)).includes(`looked up in ${dir}`));
-    assert.match(refusal(() => readModelFolder("e", dir)), /neither model\.onnx nor model\.json/);
-    assert.match(refusal(() => readModelFolder("", dir)), /1 to 4096/);
-    assert.match(refusal(() => readModelFolder("a\0", dir)), /no NUL/);
-    assert.match(refusal(() => readModelFolder("x".repeat(5000), dir)), /5000/);
+    assert.ok(
+      refusal(() => readModelFolder("nothing", ModelDirs.only(dir))).includes(
+        `looked up in ${dir}`,
+      ),
+    );
+    assert.match(
+      refusal(() => readModelFolder("e", ModelDirs.only(dir))),
+      /neither model\.onnx nor model\.json/,
+    );
+    assert.match(refusal(() => readModelFolder("", ModelDirs.only(dir))), /1 to 4096/);
+    assert.match(refusal(() => readModelFolder("a\0", ModelDirs.only(dir))), /no NUL/);
+    assert.match(refusal(() => readModelFolder("x".repeat(5000), ModelDirs.only(dir))), /5000/);
   });
 });
 
@@ -118,7 +139,7 @@ Deno.test("a wrong model.json names the field", () => {
 Deno.test("an oversized model.json is not read", () => {
   withModels((dir) => {
     Deno.writeTextFileSync(join(dir, "a", "model.json"), " ".repeat(MAX_MODEL_JSON_BYTES + 1));
-    assert.match(refusal(() => readModelFolder("a", dir)), /at most 1048576/);
+    assert.match(refusal(() => readModelFolder("a", ModelDirs.only(dir))), /at most 1048576/);
   });
 });
 
@@ -127,7 +148,7 @@ Deno.test("writing replaces the whole file, leaves nothing behind and reads back
     const path = join(dir, "a", "model.json");
     writeModelJson(path, { source: "old", modelled: false, profiles: {} });
     writeModelJson(path, EXAMPLE);
-    assert.deepEqual(readModelFolder("a", dir).json, EXAMPLE);
+    assert.deepEqual(readModelFolder("a", ModelDirs.only(dir)).json, EXAMPLE);
     assert.deepEqual([...Deno.readDirSync(join(dir, "a"))].map((e) => e.name).sort(), [
       "model.json",
       "model.onnx",
@@ -159,7 +180,7 @@ Deno.test("declared tensors lose their batch dimension and are counted per reque
 
 Deno.test("the model zoo's resnet50_v2 has the published figures", () => {
   const zoo = new URL("../../config/modelzoo", import.meta.url).pathname;
-  const { json, onnxPath } = readModelFolder("resnet50_v2/model", zoo);
+  const { json, onnxPath } = readModelFolder("resnet50_v2/model", ModelDirs.only(zoo));
   assert.equal(onnxPath, null);
   assert.equal(declaredSpecs(json!.inputs!)[0]!.bytes, 602112);
   assert.equal(declaredSpecs(json!.outputs!)[0]!.bytes, 4000);

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { isFailure } from "../../src/worker/backend.ts";
+import { ModelDirs } from "../../src/worker/model_dirs.ts";
 import { limitModel, modelReader } from "../../src/worker/emulated/model.ts";
 import { networks } from "./networks.ts";
 import { execNs, REFERENCE } from "./profile.ts";
@@ -25,7 +26,7 @@ Deno.test("the zoo's files are what the script writes", () => {
 });
 
 Deno.test("the emulated worker loads every model of the zoo, in batches that pay", () => {
-  const read = modelReader(fileURLToPath(ZOO));
+  const read = modelReader(ModelDirs.only(fileURLToPath(ZOO)));
   for (const { name } of [...Deno.readDirSync(ZOO)]) {
     const read1 = read(name, 1);
     const model = isFailure(read1)

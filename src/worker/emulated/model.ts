@@ -1,21 +1,22 @@
 /** Models of the emulated worker: what `model.json` says of them, without their weights. */
 import { ActionStatus } from "../../core/status.ts";
 import type { BackendModel, Failure, LoadModelOptions } from "../backend.ts";
+import type { ModelDirs } from "../model_dirs.ts";
 import { declaredSpecs, ModelFileError, readModelFolder } from "../model_files.ts";
 
 /** The profile that is emulated where a model has several. */
 const PREFERRED_PROFILE = "v100";
 
 /**
- * Returns a reader of models by path, which looks up relative paths in `modelDir`.
+ * Returns a reader of models by path, among those in `dirs`.
  * The same files serve the real worker; only `model.json` is read.
  */
 export function modelReader(
-  modelDir: string,
+  dirs: ModelDirs,
 ): (path: string, gpus: number) => BackendModel | Failure {
   return (path, gpus) => {
     try {
-      return readModel(path, modelDir, gpus);
+      return readModel(path, dirs, gpus);
     } catch (error) {
       if (!(error instanceof ModelFileError)) throw error;
       return { status: ActionStatus.invalidModelPath, message: error.message };
@@ -23,8 +24,8 @@ export function modelReader(
   };
 }
 
-function readModel(path: string, modelDir: string, gpus: number): BackendModel {
-  const { folder, jsonPath, json } = readModelFolder(path, modelDir);
+function readModel(path: string, dirs: ModelDirs, gpus: number): BackendModel {
+  const { folder, jsonPath, json } = readModelFolder(path, dirs);
   const lacks = (what: string) =>
     new ModelFileError(
       `${jsonPath} has no ${what}, which the emulated worker needs; let check-model write it, or ` +

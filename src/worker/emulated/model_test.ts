@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { ActionStatus } from "../../core/status.ts";
 import { type BackendModel, type Failure, isFailure } from "../backend.ts";
+import { ModelDirs } from "../model_dirs.ts";
 import { limitModel, modelReader } from "./model.ts";
 
 const ZOO = fileURLToPath(new URL("../../../config/modelzoo", import.meta.url));
@@ -12,7 +13,7 @@ function good(model: BackendModel | Failure): BackendModel {
 }
 
 Deno.test("the zoo's ResNet-50 has the published figures", () => {
-  const model = good(modelReader(ZOO)("resnet50_v2", 2));
+  const model = good(modelReader(ModelDirs.only(ZOO))("resnet50_v2", 2));
   assert.equal(model.inputBytes, 602112);
   assert.equal(model.outputBytes, 4000);
   assert.equal(model.weightsBytes, 7 * 16_777_216);
@@ -24,7 +25,7 @@ Deno.test("the zoo's ResNet-50 has the published figures", () => {
 });
 
 Deno.test("batch sizes that are too large or too slow are not offered", () => {
-  const model = good(modelReader(ZOO)(`${ZOO}/resnet50_v2/model`, 1));
+  const model = good(modelReader(ModelDirs.only(ZOO))(`${ZOO}/resnet50_v2/model`, 1));
   const few = good(limitModel(model, { maxBatchSize: 8, maxExecNs: 1e9 }));
   assert.deepEqual(few.batchSizes, [1, 2, 4, 8]);
   const fast = good(limitModel(model, { maxBatchSize: 16, maxExecNs: 7.5e6 }));
@@ -46,7 +47,7 @@ Deno.test("a model that cannot be emulated says what its model.json lacks", () =
   const read = (value: Record<string, unknown>) => {
     Deno.mkdirSync(`${directory}/m`, { recursive: true });
     Deno.writeTextFileSync(`${directory}/m/model.json`, JSON.stringify(value));
-    return modelReader(directory)("m", 1);
+    return modelReader(ModelDirs.only(directory))("m", 1);
   };
   try {
     assert.deepEqual(good(read(json)).profiles, [{ loadWeightsNs: 5, execNs: [10] }]);
@@ -62,7 +63,7 @@ Deno.test("a model that cannot be emulated says what its model.json lacks", () =
       profiles: { p: { weights_load_ns: 5, exec_ns: { "2": 1 } } },
     });
     assert.ok(isFailure(noBatch1));
-    const missing = modelReader(directory)("nothing", 1);
+    const missing = modelReader(ModelDirs.only(directory))("nothing", 1);
     assert.ok(isFailure(missing));
     assert.equal(missing.status, ActionStatus.invalidModelPath);
     // The V100's figures are preferred, wherever they stand.

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { ModelDirs } from "../model_dirs.ts";
 import { NoDeviceError, OnnxBackend } from "./onnx_backend.ts";
 import { pickAdapters } from "./choose_devices.ts";
 import { SystemClock } from "../../core/system_clock.ts";
@@ -26,7 +27,11 @@ Deno.test("a GPU that is not there is an error that lists those that are", () =>
 Deno.test("--gpu does not go with the CPU", async () => {
   const clock = new SystemClock();
   try {
-    const opening = OnnxBackend.open(clock, { device: "wasm", gpus: ["0"], modelDir: "." });
+    const opening = OnnxBackend.open(clock, {
+      device: "wasm",
+      gpus: ["0"],
+      modelDirs: ModelDirs.only("."),
+    });
     await assert.rejects(opening, /--gpu chooses among Dawn's adapters, not with wasm/);
   } finally {
     clock.close();

@@ -1,5 +1,6 @@
 /** Files that are not what they should be: each is refused with a reason, and the worker goes on. */
 import assert from "node:assert/strict";
+import { ModelDirs } from "../model_dirs.ts";
 import { generateModels } from "../../../testdata/generate.ts";
 import { Random } from "../../core/random.ts";
 import { SECOND } from "../../core/clock.ts";
@@ -66,7 +67,7 @@ Deno.test("200 damaged files are answered in time, and the worker serves what is
   const directory = Deno.makeTempDirSync();
   const backend = await TestBackend.open({
     device: "wasm",
-    modelDir: directory,
+    modelDirs: ModelDirs.only(directory),
     timeouts: { loadNs: LIMIT_NS },
   });
   try {
@@ -116,7 +117,7 @@ Deno.test("200 damaged files are answered in time, and the worker serves what is
 
 Deno.test("errors name the operator or the dimension that is in the way", async () => {
   const directory = Deno.makeTempDirSync();
-  const backend = await TestBackend.open({ device: "wasm", modelDir: directory });
+  const backend = await TestBackend.open({ device: "wasm", modelDirs: ModelDirs.only(directory) });
   try {
     const cases: [string, Model, RegExp][] = [
       ["operator", model(["n", 4], ["n", 4], [node("Frobnicate", ["x"], "y")], []), /Frobnicate/],

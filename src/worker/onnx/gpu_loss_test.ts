@@ -1,5 +1,6 @@
 /** GPUs that hang, and come back: on the CPU, with a model that loops for as long as it is told. */
 import assert from "node:assert/strict";
+import { ModelDirs } from "../model_dirs.ts";
 import { generateModels } from "../../../testdata/generate.ts";
 import { SECOND } from "../../core/clock.ts";
 import type { Model } from "./proto.ts";
@@ -55,7 +56,7 @@ async function withTwo(
   const backend = await TestBackend.open({
     device: "wasm",
     targets: [target, target],
-    modelDir: directory,
+    modelDirs: ModelDirs.only(directory),
     timeouts,
   });
   try {

@@ -1,5 +1,6 @@
 /** Models as they come: operator sets, data types, control flow, quantization, weights in other files. */
 import assert from "node:assert/strict";
+import { ModelDirs } from "../model_dirs.ts";
 import { type Graph, type Model, type Node } from "./proto.ts";
 import {
   differenceFromNative,
@@ -22,7 +23,7 @@ async function withBackend(
   const directory = Deno.makeTempDirSync();
   let backend: TestBackend | undefined;
   try {
-    backend = await TestBackend.open({ device: "wasm", modelDir: directory });
+    backend = await TestBackend.open({ device: "wasm", modelDirs: ModelDirs.only(directory) });
     await body(backend, directory);
   } finally {
     backend?.close();
@@ -313,6 +314,15 @@ Deno.test("weights in other files, which are looked for in the model's folder on
       writeModel(directory, "bad", external(bad));
       await assert.rejects(backend.load("bad"), /41: .*must be a path within the model's folder/);
     }
+    writeModel(directory, "linked", external("weights.bin"));
+    Deno.symlinkSync("../external/weights.bin", `${directory}/linked/weights.bin`);
+    await backend.load("linked");
+    Deno.removeSync(`${directory}/linked/weights.bin`);
+    Deno.symlinkSync("/etc/hostname", `${directory}/linked/weights.bin`);
+    await assert.rejects(
+      backend.load("linked", 2),
+      /41: .*weights\.bin: it is a link to what is outside/,
+    );
   }));
 
 Deno.test("the Silero voice activity detectors give what the native ONNX Runtime gives", () =>

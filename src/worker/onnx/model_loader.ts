@@ -2,6 +2,7 @@
 import { type Clock, every, SECOND } from "../../core/clock.ts";
 import { ActionStatus } from "../../core/status.ts";
 import { type BackendModel, type Failure, isFailure, type LoadModelOptions } from "../backend.ts";
+import type { ModelDirs } from "../model_dirs.ts";
 import { ModelFileError, type ModelFolder, readModelFolder } from "../model_files.ts";
 import type { GpuSlot, RepeatableLoad } from "./gpu_slot.ts";
 import type { ThreadTimeouts } from "./gpu_thread.ts";
@@ -32,7 +33,7 @@ const PROGRESS_PERIOD_NS = 3 * SECOND;
 export type ProfileUse = "keep" | "read" | "renew";
 
 export interface ModelLoaderOptions {
-  readonly modelDir: string;
+  readonly modelDirs: ModelDirs;
   readonly maxModelBytes: number;
   readonly maxBatchSize: number;
   /** Host memory for the weights of all models. */
@@ -114,7 +115,7 @@ export class ModelLoader {
   async load(path: string, options: LoadModelOptions): Promise<BackendModel | Failure> {
     let folder: ModelFolder;
     try {
-      folder = readModelFolder(path, this.#options.modelDir);
+      folder = readModelFolder(path, this.#options.modelDirs);
     } catch (error) {
       return failed(error);
     }
@@ -323,13 +324,14 @@ export class ModelLoader {
     { info }: GpuSlot,
     { maxBatchSize, maxExecNs }: LoadModelOptions,
   ): RepeatableLoad["request"] {
-    const { shapes, strictShapes, maxModelBytes, profiles } = this.#options;
+    const { shapes, strictShapes, maxModelBytes, profiles, modelDirs } = this.#options;
     const stored = json?.shapes ?? {};
     const allowed = json?.batch_sizes;
     return {
       modelId,
       source: {
         path,
+        realDirs: modelDirs.realDirs,
         maxBytes: maxModelBytes,
         shapes: strictShapes ? { ...stored, ...shapes } : stored,
         generalShapes: strictShapes ? {} : shapes,

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { ModelDirs } from "../model_dirs.ts";
 import { differenceFromNative, randomBlob, TestBackend } from "./testing.ts";
 import { type OcrModel, writeOcrModels } from "./testing_ocr.ts";
 
@@ -6,7 +7,7 @@ Deno.test("the PaddleOCR models give what the native ONNX Runtime gives", async 
   const directory = Deno.makeTempDirSync();
   const names: readonly OcrModel[] = ["cls", "det", "rec"];
   await writeOcrModels(directory, names);
-  const backend = await TestBackend.open({ device: "wasm", modelDir: directory });
+  const backend = await TestBackend.open({ device: "wasm", modelDirs: ModelDirs.only(directory) });
   try {
     for (const name of names) {
       const loaded = await backend.load(name, 2);

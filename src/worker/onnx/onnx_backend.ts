@@ -13,6 +13,7 @@ import {
   type LoadModelOptions,
   type Span,
 } from "../backend.ts";
+import type { ModelDirs } from "../model_dirs.ts";
 import { MAX_ONNX_BYTES } from "../model_files.ts";
 import { joinInputs, splitOutputs } from "./blobs.ts";
 import { type DeviceChoice, openSlots } from "./choose_devices.ts";
@@ -39,8 +40,8 @@ export interface OnnxBackendOptions {
   readonly gpus?: readonly string[];
   /** Exactly these devices, instead of `device` and `gpus`. */
   readonly targets?: readonly DeviceTarget[];
-  /** Where relative model paths are looked up. */
-  readonly modelDir: string;
+  /** Where models are. */
+  readonly modelDirs: ModelDirs;
   /** Size of a page of device memory for weights; 16 MiB by default. */
   readonly pageBytes?: number;
   /**
@@ -101,7 +102,7 @@ export class OnnxBackend implements Backend {
       weightsCacheBytes,
     }));
     this.#loader = new ModelLoader(clock, slots, {
-      modelDir: options.modelDir,
+      modelDirs: options.modelDirs,
       maxModelBytes: options.maxModelBytes ?? MAX_ONNX_BYTES,
       maxBatchSize: options.maxBatchSize ?? 16,
       hostWeightsBytes: options.hostWeightsBytes ?? Infinity,

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
+import { ModelDirs } from "../model_dirs.ts";
 import { generateModels } from "../../../testdata/generate.ts";
 import type { DataType } from "../backend.ts";
 import { ELEMENT_BYTES, readModelFolder } from "../model_files.ts";
@@ -23,7 +24,7 @@ async function withBackend(
   for (const [path, bytes] of generateModels()) writeModel(directory, join(path, ".."), bytes);
   let backend: TestBackend | undefined;
   try {
-    backend = await TestBackend.open({ device: "wasm", modelDir: directory });
+    backend = await TestBackend.open({ device: "wasm", modelDirs: ModelDirs.only(directory) });
     await body(backend, directory);
   } finally {
     backend?.close();
@@ -127,7 +128,7 @@ Deno.test("the profile is kept in model.json and not measured again", () =>
   withBackend(async (backend, directory) => {
     const jsonPath = join(directory, "mlp", "model.json");
     backend.backend.unloadModel(await backend.load("mlp", 4));
-    const written = readModelFolder("mlp", directory).json!;
+    const written = readModelFolder("mlp", ModelDirs.only(directory)).json!;
     const key = backend.backend.gpus[0]!.profileKey;
     assert.deepEqual(written.inputs, [{ name: "x", dtype: "float32", shape: ["batch", 64] }]);
     assert.deepEqual(Object.keys(written.profiles[key]!.exec_ns), ["1", "2", "4"]);
@@ -160,7 +161,7 @@ Deno.test("batch_sizes and shapes of model.json are obeyed", () =>
     assert.deepEqual(loaded.batchSizes, [1, 4]);
     assert.equal(loaded.inputBytes, 60);
     assert.deepEqual(loaded.outputs[0]!.shape, [3, 5]);
-    const kept = readModelFolder("relu", directory).json!;
+    const kept = readModelFolder("relu", ModelDirs.only(directory)).json!;
     assert.deepEqual([kept.shapes, kept.batch_sizes], [json.shapes, json.batch_sizes]);
   }));
 
@@ -249,7 +250,7 @@ Deno.test("host memory for weights is limited, and given back with the models", 
   for (const [path, bytes] of generateModels()) writeModel(directory, join(path, ".."), bytes);
   const backend = await TestBackend.open({
     device: "wasm",
-    modelDir: directory,
+    modelDirs: ModelDirs.only(directory),
     maxBatchSize: 2,
     hostWeightsBytes: 100_000,
   });
@@ -275,7 +276,7 @@ Deno.test("a model above the size limit is not read", async () => {
   writeModel(directory, "big", new Uint8Array(2000));
   const backend = await TestBackend.open({
     device: "wasm",
-    modelDir: directory,
+    modelDirs: ModelDirs.only(directory),
     maxModelBytes: 1000,
   });
   try {

@@ -47,6 +47,8 @@ export interface ThreadSpan {
 export interface ModelSource {
   /** Of the ONNX file, absolute. */
   readonly path: string;
+  /** Real paths of the directories outside which nothing is read; null when anything may be. */
+  readonly realDirs: readonly string[] | null;
   /** The ONNX file; transferred. */
   readonly file: ArrayBuffer;
   /** The largest sum of its file and those that it takes weights from. */

@@ -1,6 +1,7 @@
 /** Reads an ONNX file and the files that it takes weights from, and says what it takes and gives. */
 import { dirname, isAbsolute, join, normalize } from "node:path";
 import { ActionStatus } from "../../core/status.ts";
+import { isInside } from "../model_dirs.ts";
 import { elementBytes } from "./data_types.ts";
 import { allTensors } from "./graph.ts";
 import { lighten } from "./lighten.ts";
@@ -52,14 +53,19 @@ function externalPaths(tensors: readonly Tensor[]): string[] {
 
 async function readExternal(
   paths: readonly string[],
-  { path: onnxPath, file, maxBytes }: ModelSource,
+  { path: onnxPath, realDirs, file, maxBytes }: ModelSource,
 ): Promise<ExternalFile[]> {
   const files: ExternalFile[] = [];
   let totalBytes = file.byteLength;
   for (const path of paths) {
     const full = join(dirname(onnxPath), path);
     try {
-      totalBytes += (await Deno.stat(full)).size;
+      const { isFile, size } = await Deno.stat(full);
+      if (!isFile) throw new Error("it is not a file");
+      if (realDirs !== null && !isInside(full, realDirs)) {
+        throw new Error(`it is a link to what is outside ${realDirs.join(", ")}`);
+      }
+      totalBytes += size;
       if (totalBytes > maxBytes) {
         throw new Error(`with it the model has ${totalBytes} bytes; the limit is ${maxBytes}`);
       }

@@ -8,6 +8,7 @@
 import { dirname } from "node:path";
 import { generateModels } from "../../../testdata/generate.ts";
 import type { BackendModel } from "../backend.ts";
+import { ModelDirs } from "../model_dirs.ts";
 import { joinInputs, splitOutputs } from "./blobs.ts";
 import { viewAs } from "./data_types.ts";
 import { type Device, openDevice } from "./device.ts";
@@ -127,7 +128,7 @@ async function writeModels(directory: string, names: readonly string[]): Promise
 async function refusedWhenStrict(kind: "dawn" | "deno", modelDir: string): Promise<string> {
   const backend = await TestBackend.open({
     device: kind,
-    modelDir,
+    modelDirs: ModelDirs.only(modelDir),
     verify: "strict",
     tolerances: { float32: -1 },
     // What other runs have found does not count.
@@ -145,7 +146,7 @@ async function run(kind: "dawn" | "deno", names: readonly string[]): Promise<Gpu
   let backend: TestBackend | undefined;
   try {
     await writeModels(directory, names);
-    backend = await TestBackend.open({ device: kind, modelDir: directory });
+    backend = await TestBackend.open({ device: kind, modelDirs: ModelDirs.only(directory) });
     const refusal = await backend.load("unknown_op").then(
       () => "",
       (error: Error) => error.message,

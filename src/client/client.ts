@@ -9,6 +9,7 @@ import { type Clock, MS, SECOND, type Timer } from "../core/clock.ts";
 import { RequestStatus } from "../core/status.ts";
 import type { Link, LinkHandler } from "../wire/link.ts";
 import type { AnyMessage, Header, Kind } from "../wire/messages.ts";
+import { type Catalogue, catalogueReader } from "./catalogue.ts";
 import type { Done, Failure, Result } from "./result.ts";
 
 /** Requests that may wait for their answers at a time, unless the options say otherwise. */
@@ -193,6 +194,28 @@ export class Client implements LinkHandler {
         })),
       done,
     );
+  }
+
+  /**
+   * Describes the loaded models, and what the controller is doing; it is answered while the controller
+   * initializes too. Settles with null when `revision`, of an earlier answer, is still the present one.
+   */
+  describeModels(revision: number | null, done: Done<Catalogue | null>): void {
+    const reader = catalogueReader(revision);
+    const askFrom = (modelId: number): void =>
+      this.#ask(
+        "DescribeModelsRequest",
+        { user_id: this.#userId, model_id: modelId, revision: reader.knownRevision },
+        "DescribeModelsResponse",
+        (answer) => answer,
+        (result) => {
+          if (!result.ok) return done(result);
+          const { value: answer, latencyNs } = result;
+          if (reader.take(answer)) askFrom(answer.next_model_id);
+          else done({ ok: true, value: reader.catalogue, latencyNs });
+        },
+      );
+    askFrom(0);
   }
 
   /** Asks to take a model's weights off the GPUs. */

@@ -105,7 +105,7 @@ Deno.test("a user over its share does not push another's requests past their dea
   assert.equal(apart.late, 0);
 });
 
-Deno.test("what a user is refused is answered with status 1 and the reason", () => {
+Deno.test("what a user is refused is answered with a status of its own and the reason", () => {
   const others = { ...DEFAULT_USER_LIMITS, ratePerSecond: 10, burst: 1 };
   const cluster = new Cluster({ users: { others, named: new Map() } });
   cluster.addWorker();
@@ -115,5 +115,5 @@ Deno.test("what a user is refused is answered with status 1 and the reason", () 
   const refused = outcome<Uint8Array>((done) => client.infer(model!, [], {}, done));
   cluster.run();
   assert.equal(status(taken), 0);
-  assert.equal(refusal(refused), "1 user 9 asks for more than its 10 requests a second");
+  assert.equal(refusal(refused), "9 user 9 asks for more than its 10 requests a second");
 });

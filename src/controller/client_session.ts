@@ -15,6 +15,11 @@ export interface ClientRequests {
   ls(session: ClientSession, id: number): void;
   evict(session: ClientSession, id: number, header: Header<"EvictRequest">): void;
   unloadModel(session: ClientSession, id: number, header: Header<"UnloadModelRequest">): void;
+  describeModels(
+    session: ClientSession,
+    id: number,
+    header: Header<"DescribeModelsRequest">,
+  ): void;
   /** The client is gone; what it asked for may go on, its answers go nowhere. */
   left(session: ClientSession): void;
 }
@@ -57,6 +62,9 @@ export class ClientSession implements LinkHandler {
         this.#log(`Client  --> Req${id}:UnloadModel model_id=${model_id} copies=${no_of_copies}`);
         return this.#requests.unloadModel(this, id, message.header);
       }
+      case "DescribeModelsRequest":
+        // Asked again and again: a line each would drown all others.
+        return this.#requests.describeModels(this, id, message.header);
       default:
         this.#link.close(`a client may not send ${message.kind}`);
     }
@@ -83,6 +91,10 @@ export class ClientSession implements LinkHandler {
   sendModels(id: number, models: Header<"LsResponse">["models"]): void {
     this.#log(`Client <--  Rsp${id}:LS ${models.length} models`);
     this.#link.send("LsResponse", id, { models });
+  }
+
+  sendDescriptions(id: number, header: Header<"DescribeModelsResponse">): void {
+    this.#link.send("DescribeModelsResponse", id, header);
   }
 
   sendEvicted(id: number): void {

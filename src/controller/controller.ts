@@ -11,9 +11,17 @@ import type { Log } from "../core/log.ts";
 import { RequestStatus } from "../core/status.ts";
 import type { Scheduler, SchedulerHost } from "../scheduler/scheduler.ts";
 import type { Accept, Link, LinkHandler } from "../wire/link.ts";
-import type { Header, ModelFacts } from "../wire/messages.ts";
+import type { Header } from "../wire/messages.ts";
 import { type ClientRequests, ClientSession } from "./client_session.ts";
-import { factsFromState, loadOnWorker, loadOnWorkers, sameSizes, specOf } from "./model_loading.ts";
+import { ModelCatalogue } from "./model_catalogue.ts";
+import {
+  factsFromState,
+  type LoadedModel,
+  loadOnWorker,
+  loadOnWorkers,
+  sameSizes,
+  specOf,
+} from "./model_loading.ts";
 import { type ModelGroup, ModelGroups } from "./model_groups.ts";
 import type { ControllerOptions } from "./options.ts";
 import { clusterLines, servingLines } from "./report.ts";
@@ -49,6 +57,7 @@ export class Controller implements ClientRequests {
   #nextWorkerId = 0;
   readonly #sessions = new Set<ClientSession>();
   readonly #groups = new ModelGroups();
+  readonly #catalogue = new ModelCatalogue(this.#groups);
   #phase: Phase = "connecting";
   #nextActionId = 0;
   #nextModelId = 0;
@@ -142,6 +151,7 @@ export class Controller implements ClientRequests {
   /** Takes no more requests; those that it has go on, and so do loads: see {@link pending}. */
   drain(reason: string): void {
     this.#draining = reason;
+    this.#catalogue.changed();
     this.#serving.drain(reason);
   }
 
@@ -191,6 +201,22 @@ export class Controller implements ClientRequests {
     );
   }
 
+  describeModels(
+    session: ClientSession,
+    id: number,
+    { model_id, revision }: Header<"DescribeModelsRequest">,
+  ): void {
+    session.sendDescriptions(id, {
+      ...this.#catalogue.from(model_id, revision),
+      state: this.#draining !== null
+        ? "draining"
+        : this.#phase === "serving"
+        ? "serving"
+        : "initializing",
+      default_slo_ns: this.#options.defaultSloNs,
+    });
+  }
+
   evict(session: ClientSession, id: number): void {
     session.sendError(
       id,
@@ -207,7 +233,7 @@ export class Controller implements ClientRequests {
     if (this.#phase === "connecting" || this.#phase === "querying") {
       return fail(RequestStatus.initializing, "Controller initializing");
     }
-    if (this.#draining !== null) return fail(RequestStatus.error, this.#draining);
+    if (this.#draining !== null) return fail(RequestStatus.unavailable, this.#draining);
     if (copies < 1) {
       return fail(RequestStatus.invalidRequest, "no_of_copies must be at least 1, got 0");
     }
@@ -223,7 +249,7 @@ export class Controller implements ClientRequests {
     }
     if (this.#live.length === 0) {
       return this.#workers.size === 0
-        ? fail(RequestStatus.error, "no worker is connected")
+        ? fail(RequestStatus.unavailable, "no worker is connected")
         : fail(RequestStatus.initializing, "no worker has told its state yet");
     }
     this.#load(path, copies, (firstId, facts, problem) => {
@@ -244,23 +270,25 @@ export class Controller implements ClientRequests {
     if (this.#phase === "connecting" || this.#phase === "querying") {
       return fail(RequestStatus.initializing, "Controller initializing");
     }
-    if (this.#draining !== null) return fail(RequestStatus.error, this.#draining);
+    if (this.#draining !== null) return fail(RequestStatus.unavailable, this.#draining);
     if (copies < 1) {
       return fail(RequestStatus.invalidRequest, "no_of_copies must be at least 1, got 0");
     }
-    const ranges = this.#groups.take(firstId, copies);
-    if (ranges === null) {
+    const leaving = this.#groups.take(firstId, copies);
+    if (leaving === null) {
       const message = copies === 1
         ? `model ${firstId} is not loaded: list the models with LS`
         : `models ${firstId} to ${firstId + copies - 1} are not all loaded: list them with LS`;
       return fail(RequestStatus.invalidRequest, message);
     }
-    let waiting = ranges.length;
+    let waiting = leaving.length;
     let problem = "";
     this.#unloading++;
     const peers = () => this.#live.map(({ peer }) => peer);
-    for (const range of ranges) {
-      unloadEverywhere(this.#clock, this.#log, this.#serving, peers, range, (found) => {
+    for (const group of leaving) {
+      this.#catalogue.leaves(group);
+      unloadEverywhere(this.#clock, this.#log, this.#serving, peers, group, (found) => {
+        this.#catalogue.left(group);
         problem ||= found;
         if (--waiting > 0) return;
         this.#unloading--;
@@ -340,6 +368,7 @@ export class Controller implements ClientRequests {
     this.#printCluster();
     this.#log("(Startup-end) Transitioning to scheduler");
     this.#phase = "serving";
+    this.#catalogue.changed();
     for (const worker of this.#live) this.#serve(worker);
     for (const group of this.#groups) this.#serveModels(group);
     const lines = servingLines(this.#live.map((worker) => this.#reported(worker)), [
@@ -375,7 +404,7 @@ export class Controller implements ClientRequests {
   }
 
   #equipWith(group: ModelGroup, { peer, state }: Worker, done: () => void): void {
-    const take = (facts: ModelFacts | null, problem: string) => {
+    const take = (facts: LoadedModel | null, problem: string) => {
       if (facts === null || !sameSizes(facts, group.facts)) {
         const why = problem || "its model of that path has other sizes: the files differ";
         this.#log(`Worker ${peer.id} cannot serve ${group.path}: ${why}`);
@@ -384,12 +413,13 @@ export class Controller implements ClientRequests {
         // Some of its copies, or all, may have been unloaded meanwhile.
         for (const part of this.#groups.within(group)) {
           part.specs = new Map(part.specs).set(peer.id, spec);
+          this.#catalogue.changed();
           if (this.#phase === "serving") this.#serveModels(part);
         }
       }
       done();
     };
-    let held: ModelFacts | null;
+    let held: LoadedModel | null;
     try {
       held = factsFromState(state!, group);
     } catch (error) {
@@ -404,7 +434,7 @@ export class Controller implements ClientRequests {
   #load(
     path: string,
     copies: number,
-    done: (firstId: number, facts: ModelFacts | null, problem: string) => void,
+    done: (firstId: number, facts: LoadedModel | null, problem: string) => void,
   ): void {
     if (this.#phase === "awaiting") {
       this.#phase = "loading";
@@ -430,6 +460,7 @@ export class Controller implements ClientRequests {
   /** `asked` are the workers that were asked to load it: those that came meanwhile were not. */
   #addGroup(group: ModelGroup, asked: readonly Worker[]): void {
     this.#groups.add(group);
+    this.#catalogue.changed();
     if (this.#phase === "serving") this.#serveModels(group);
     for (const worker of this.#live) {
       if (!asked.includes(worker)) this.#equipWith(group, worker, () => {});
@@ -452,6 +483,7 @@ export class Controller implements ClientRequests {
   #onWorkerLost(worker: Worker, reason: string): void {
     const { peer, state } = worker;
     this.#workers.delete(worker);
+    this.#catalogue.changed();
     this.#log(`Worker ${peer.id} (${peer.link.peer}) lost: ${reason}`);
     this.#summary.onWorkerLost(peer);
     if (this.#phase === "serving" && state !== null) this.#serving.removeWorker(peer.id);

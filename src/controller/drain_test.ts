@@ -21,7 +21,7 @@ Deno.test("a controller that drains serves what it has taken, and takes nothing 
   cluster.run();
   assert.deepEqual([...taken, loading].map(status), new Array(11).fill(0));
   for (const refused of [late, load, unload]) {
-    assert.equal(refusal(refused), "1 the controller is shutting down");
+    assert.equal(refusal(refused), "10 the controller is shutting down");
   }
   assert.equal(controller.pending, 0);
 });

@@ -30,7 +30,7 @@ Deno.test("service resumes when the only worker is back, with its models or with
     assert.equal(status(before), 0);
     worker.link.cut();
     cluster.run();
-    assert.equal(status(run(cluster, cluster.infer(client, model!))), 1, "nobody can serve it");
+    assert.equal(status(run(cluster, cluster.infer(client, model!))), 10, "nobody can serve it");
     const loads = () => cluster.lines.filter((line) => line.includes(":LoadModelFromDisk model="));
     const loadsBefore = loads().length;
     if (keepsModels) cluster.connectWorker(worker.server.accept);
@@ -84,7 +84,7 @@ Deno.test("without workers at the start, loads are refused until one has come", 
   cluster.run();
   const refused = outcome<readonly Model[]>((done) => client.loadModel("2/a", 1, done));
   cluster.run();
-  assert.match(refusal(refused), /^1 no worker is connected/);
+  assert.match(refusal(refused), /^10 no worker is connected/);
   cluster.addWorker();
   cluster.run();
   const [model] = cluster.load(client, "2/a");

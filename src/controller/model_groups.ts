@@ -1,12 +1,11 @@
 /** The models that a controller has, as groups of copies that were loaded together. */
 import type { ModelSpec } from "../scheduler/scheduler.ts";
-import type { ModelFacts } from "../wire/messages.ts";
-import type { ModelRange } from "./model_loading.ts";
+import type { LoadedModel, ModelRange } from "./model_loading.ts";
 
 /** Copies of one model, and the workers that can run them. */
 export interface ModelGroup extends ModelRange {
   /** As the first worker reported them. */
-  readonly facts: ModelFacts;
+  readonly facts: LoadedModel;
   /** By worker. Replaced, not changed: the scheduler keeps what it was given. */
   specs: ReadonlyMap<number, ModelSpec>;
 }
@@ -41,29 +40,29 @@ export class ModelGroups {
     );
   }
 
-  *models(): Generator<{ id: number; path: string; facts: ModelFacts }> {
+  *models(): Generator<{ id: number; path: string; facts: LoadedModel }> {
     for (const { firstId, copies, path, facts } of this.#groups) {
       for (let id = firstId; id < firstId + copies; id++) yield { id, path, facts };
     }
   }
 
   /**
-   * Takes the models of `copies` ids from `firstId` on out of their groups, and returns them as ranges;
-   * null when some of these ids have no model, and then nothing has changed.
+   * Takes the models of `copies` ids from `firstId` on out of their groups, and returns them, a group of
+   * each that they were in; null when some of these ids have no model, and then nothing has changed.
    */
-  take(firstId: number, copies: number): ModelRange[] | null {
+  take(firstId: number, copies: number): ModelGroup[] | null {
     const endId = firstId + copies;
     const hit = [...this.#groups].filter((group) =>
       group.firstId < endId && firstId < group.firstId + group.copies
     );
-    const ranges = hit.map((group): ModelRange => {
+    const taken = hit.map((group): ModelGroup => {
       const from = Math.max(firstId, group.firstId);
       const until = Math.min(endId, group.firstId + group.copies);
-      return { firstId: from, copies: until - from, path: group.path };
+      return { ...group, firstId: from, copies: until - from };
     });
-    if (ranges.reduce((sum, range) => sum + range.copies, 0) !== copies) return null;
+    if (taken.reduce((sum, range) => sum + range.copies, 0) !== copies) return null;
     hit.forEach((group, i) => {
-      const range = ranges[i]!;
+      const range = taken[i]!;
       this.#groups.delete(group);
       const before = range.firstId - group.firstId;
       const after = group.copies - before - range.copies;
@@ -73,9 +72,9 @@ export class ModelGroups {
       }
     });
     this.#copies -= copies;
-    this.#unloaded.push(...ranges);
+    this.#unloaded.push(...taken.map(({ firstId, copies, path }) => ({ firstId, copies, path })));
     this.#unloaded.splice(0, this.#unloaded.length - MAX_REMEMBERED);
-    return ranges;
+    return taken;
   }
 
   /** Of the models that a worker has, those that were unloaded while it was away. */

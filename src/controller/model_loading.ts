@@ -4,7 +4,8 @@ import type { Log } from "../core/log.ts";
 import type { ModelSpec } from "../scheduler/scheduler.ts";
 import { describeAction, describeResult } from "../wire/describe.ts";
 import { DEFAULT_FRAME_LIMITS } from "../wire/frame.ts";
-import type { Header, ModelFacts } from "../wire/messages.ts";
+import type { Header, ModelFacts, Signature } from "../wire/messages.ts";
+import { signatureProblem } from "../wire/signature.ts";
 import type { Result, WorkerPeer } from "./worker_peer.ts";
 
 /** "No time limit", for actions that may start whenever they can. */
@@ -19,6 +20,9 @@ export interface ModelRange {
   readonly path: string;
 }
 
+/** What a worker tells of a model that it has loaded. */
+export type LoadedModel = ModelFacts & Signature;
+
 export interface LoadingLimits {
   readonly maxBatchSize: number;
   readonly maxExecNs: number;
@@ -32,7 +36,7 @@ export function loadOnWorker(
   peer: WorkerPeer,
   state: WorkerState,
   { firstId, copies, path }: ModelRange,
-  done: (facts: ModelFacts | null, problem: string) => void,
+  done: (facts: LoadedModel | null, problem: string) => void,
 ): void {
   const nowNs = clock.now();
   const header = {
@@ -77,13 +81,13 @@ export function loadOnWorkers(
   workers: readonly LoadingWorker[],
   range: ModelRange,
   done: (
-    facts: ModelFacts | null,
+    facts: LoadedModel | null,
     specs: ReadonlyMap<number, ModelSpec>,
     problem: string,
   ) => void,
 ): void {
   const specs = new Map<number, ModelSpec>();
-  let first: ModelFacts | null = null;
+  let first: LoadedModel | null = null;
   let firstProblem = "";
   let waiting = workers.length;
   for (const { peer, state } of workers) {
@@ -114,13 +118,14 @@ export function sameSizes(a: ModelFacts, b: ModelFacts): boolean {
 export function factsFromState(
   state: WorkerState,
   { firstId, copies, path }: ModelRange,
-): ModelFacts | null {
+): LoadedModel | null {
   const held = state.models.filter(({ model_id }) =>
     model_id >= firstId && model_id < firstId + copies
   );
   if (held.length === 0) return null;
   if (held.length === copies && held.every(({ model_path }) => model_path === path)) {
-    const facts = held[0]!;
+    const { signature, ...told } = held[0]!;
+    const facts = { ...told, ...(state.signatures[signature] ?? NO_SIGNATURE) };
     const problem = problemWith(facts, state);
     if (problem === null) return facts;
     throw new Error(problem);
@@ -132,8 +137,11 @@ function failureOf(result: Result): string {
   return result.kind === "ErrorResult" ? result.header.message : `it answered by ${result.kind}`;
 }
 
+/** Stands for one that a worker should have told and has not: it fits no model. */
+const NO_SIGNATURE: Signature = { inputs: [], outputs: [] };
+
 /** What is wrong with what a worker says of a model; null if nothing is. */
-function problemWith(facts: ModelFacts, { gpus }: WorkerState): string | null {
+function problemWith(facts: LoadedModel, { gpus }: WorkerState): string | null {
   const sizes = facts.supported_batch_sizes;
   if (sizes[0] !== 1 || sizes.some((size, i) => i > 0 && size <= sizes[i - 1]!)) {
     return `its batch sizes do not ascend from 1: ${sizes.join(" ")}`;
@@ -145,6 +153,8 @@ function problemWith(facts: ModelFacts, { gpus }: WorkerState): string | null {
   if (facts.weights_load_time_ns < 0) {
     return `its weights take ${facts.weights_load_time_ns} ns to load`;
   }
+  const mismatch = signatureProblem(facts, facts);
+  if (mismatch !== null) return mismatch;
   const pages = Math.max(0, ...gpus.map((gpu) => gpu.weights_cache_pages));
   if (facts.num_weights_pages > pages) {
     return `its weights take ${facts.num_weights_pages} pages, and a GPU has ${pages}`;

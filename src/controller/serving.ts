@@ -207,7 +207,7 @@ export class Serving implements SchedulerHost<PendingRequest> {
     this.#unanswered++;
     const refusal = this.#refusal(request);
     if (refusal === null) this.#scheduler.submit(request);
-    else this.refuse(request, RequestStatus.error, refusal);
+    else this.refuse(request, ...refusal);
   }
 
   /** Requests that have been taken and not been answered. */
@@ -223,7 +223,7 @@ export class Serving implements SchedulerHost<PendingRequest> {
   /** Refuses what waits or runs, with `message`, and every request after that. */
   close(message: string): void {
     this.#closedBecause = message;
-    this.#scheduler.close(RequestStatus.error, message);
+    this.#scheduler.close(RequestStatus.unavailable, message);
     // The scheduler answers what runs on a GPU that it loses.
     for (const workerId of [...this.#workers.keys()]) this.removeWorker(workerId);
   }
@@ -325,21 +325,25 @@ export class Serving implements SchedulerHost<PendingRequest> {
   }
 
   /** Why a request that is all right cannot be taken now; null if it can. It is counted already. */
-  #refusal(request: PendingRequest): string | null {
+  #refusal(request: PendingRequest): [Exclude<RequestStatus, 0>, string] | null {
+    const { overloaded, unavailable } = RequestStatus;
     const { maxRequests } = this.#options;
-    if (this.#draining !== null) return this.#draining;
+    if (this.#draining !== null) return [unavailable, this.#draining];
     if (this.#unanswered > maxRequests) {
-      return `${maxRequests} requests are waiting, the limit of this controller: try again later`;
+      return [
+        overloaded,
+        `${maxRequests} requests are waiting, the limit of this controller: try again later`,
+      ];
     }
-    if (this.#workers.size === 0) return "no worker is connected: try again later";
+    if (this.#workers.size === 0) return [unavailable, "no worker is connected: try again later"];
     const { modelId, userId, arrivalNs, deadlineNs, costNs } = request;
     if (!this.#canRun(modelId)) {
-      return `no worker that is connected has model ${modelId}: load it again`;
+      return [unavailable, `no worker that is connected has model ${modelId}: load it again`];
     }
     const allowedNs = deadlineNs - arrivalNs;
     const refusal = this.#admission.admit(userId, arrivalNs, costNs, allowedNs, this.#gpuCount);
     request.admitted = refusal === null;
-    return refusal;
+    return refusal === null ? null : [overloaded, refusal];
   }
 
   #canRun(modelId: number): boolean {

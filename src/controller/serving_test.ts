@@ -149,7 +149,7 @@ Deno.test("more requests than the limit allows are refused, and count as failure
   const refused = inferred.filter(({ result }) => result !== null).map(refusal);
   assert.deepEqual(
     refused,
-    new Array(3).fill("1 5 requests are waiting, the limit of this controller: try again later"),
+    new Array(3).fill("9 5 requests are waiting, the limit of this controller: try again later"),
   );
   cluster.run();
   assert.equal(inferred.filter((outcome) => status(outcome) === 0).length, 5);
@@ -263,9 +263,9 @@ Deno.test("when the last worker is lost, requests and loads say so", () => {
   const lost = loop.outcomes.filter(({ result }) => !result!.ok).map(refusal);
   assert.deepEqual(lost, new Array(3).fill("1 the worker was lost while it ran the request"));
   const inferred = run(cluster, cluster.infer(client, model));
-  assert.equal(refusal(inferred), "1 no worker is connected: try again later");
+  assert.equal(refusal(inferred), "10 no worker is connected: try again later");
   const loaded = run(cluster, outcome((done) => client.loadModel("1/m", 1, done)));
-  assert.equal(refusal(loaded), "1 no worker is connected");
+  assert.equal(refusal(loaded), "10 no worker is connected");
   assert.ok(
     cluster.lines.includes(
       "No worker is connected any more: requests are refused until one is back",
@@ -284,7 +284,7 @@ Deno.test("a controller that closes answers what waits and what runs, and lets a
   cluster.controller.close("maintenance");
   const { length } = cluster.lines;
   cluster.run();
-  for (let id = 0; id < 20; id++) assert.match(raw.answer(id), /^0$|^1 maintenance$/);
+  for (let id = 0; id < 20; id++) assert.match(raw.answer(id), /^0$|^10 maintenance$/);
   assert.ok(raw.received.some(({ kind }) => kind === "ErrorResponse"));
   assert.equal(raw.closed, "the peer closed: maintenance");
   // These arrived after it had closed.
@@ -448,7 +448,7 @@ Deno.test("ECHO and DIRECT answer clients; STRESS keeps GPUs busy without any", 
     worker.link.cut();
     cluster.run();
     const inferred = run(cluster, cluster.infer(client, models[0]!));
-    assert.equal(refusal(inferred), "1 no worker is connected: try again later");
+    assert.equal(refusal(inferred), "10 no worker is connected: try again later");
   }
   const cluster = new Cluster(
     { preload: { path: "2/m", copies: 9 } },

@@ -342,8 +342,10 @@ Deno.test("no_of_copies must be at least 1, and ids end at 32 bits", () => {
     answer("GetWorkerStateResult", {
       page_size: 1,
       gpus: [{ ...gpu, name: "", workspace_pool_size: 0, models: [] }],
+      signatures: [],
       models: [{
         ...model,
+        signature: 0,
         weights_size: 0,
         num_weights_pages: 0,
         weights_load_time_ns: 0,
@@ -431,7 +433,7 @@ Deno.test("workers with other page sizes, or without a model, serve what they ca
   const lost = models.map((model) => cluster.infer(client, model));
   cluster.run();
   assert.deepEqual([lost[0], lost[2]].map((outcome) => status(outcome!)), [0, 0]);
-  assert.equal(refusal(lost[1]!), "1 no worker that is connected has model 1: load it again");
+  assert.equal(refusal(lost[1]!), "10 no worker that is connected has model 1: load it again");
 });
 
 Deno.test("a worker that does not tell its state is left out", () => {
@@ -483,7 +485,28 @@ Deno.test("a worker whose model makes no sense, or is another, does not serve it
     ["zero", { exec_times_ns: [0, 1, 2] }, "its execution times are not one for each batch size"],
     ["load", { weights_load_time_ns: -1 }, "its weights take -1 ns to load"],
     ["pages", { num_weights_pages: 11 }, "its weights take 11 pages, and a GPU has 10"],
-    ["sizes", { input_size: 13 }, "its model of that path has other sizes than the first worker's"],
+    [
+      "sizes",
+      { input_size: 16, inputs: [{ name: "x", datatype: "FP32", shape: [-1, 4] }] },
+      "its model of that path has other sizes than the first worker's",
+    ],
+    ["tensors", { input_size: 13 }, "its inputs have 12 bytes, and it says 13"],
+    ["no tensors", { outputs: [] }, "its outputs have 0 bytes, and it says 8"],
+    [
+      "datatype",
+      { inputs: [{ name: "x", datatype: "BYTES", shape: [-1, 3] }] },
+      'input "x" cannot be a BYTES[-1,3]',
+    ],
+    [
+      "shape",
+      { inputs: [{ name: "x", datatype: "FP32", shape: [3, -1] }] },
+      'input "x" cannot be a FP32[3,-1]',
+    ],
+    [
+      "names",
+      { outputs: ["y", "y"].map((name) => ({ name, datatype: "FP32", shape: [1] })) },
+      'it has two outputs "y"',
+    ],
   ];
   for (const [name, change, problem] of wrong) {
     const cluster = new Cluster();

@@ -15,7 +15,13 @@ import {
   connectInMemory,
   type MemoryLinkOptions,
 } from "../wire/memory_link.ts";
-import { type AnyMessage, checkHeader, type Header, type ModelFacts } from "../wire/messages.ts";
+import {
+  type AnyMessage,
+  checkHeader,
+  type Header,
+  type ModelFacts,
+  type Signature,
+} from "../wire/messages.ts";
 import type { BackendModel, Failure } from "../worker/backend.ts";
 import { DEFAULT_WORKER_CONFIG, type WorkerConfig } from "../worker/config.ts";
 import { EmulatedBackend } from "../worker/emulated/backend.ts";
@@ -269,6 +275,12 @@ export const FACTS: ModelFacts = {
   exec_times_ns: [3e6, 4e6, 6e6],
 };
 
+/** Its inputs and outputs, likewise. */
+export const SIGNATURE: Signature = {
+  inputs: [{ name: "x", datatype: "FP32", shape: [-1, 3] }],
+  outputs: [{ name: "y", datatype: "FP32", shape: [-1, 2] }],
+};
+
 /**
  * A worker that behaves well, except where `script` says otherwise: it takes care of an action by
  * returning true.
@@ -321,6 +333,7 @@ export class ScriptedWorker implements LinkHandler {
             workspace_pool_size: 0,
             models: [],
           }],
+          signatures: [],
           models: [],
         });
       case "ClearCache":
@@ -330,6 +343,7 @@ export class ScriptedWorker implements LinkHandler {
       case "LoadModelFromDisk":
         return answer("LoadModelFromDiskResult", {
           ...FACTS,
+          ...SIGNATURE,
           ...this.took(0),
           copies_created: action.header.no_of_copies,
         });

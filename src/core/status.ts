@@ -57,5 +57,9 @@ export const RequestStatus = {
   invalidRequest: 6,
   skipped: 7,
   couldNotStartInTime: 8,
+  /** Refused at the door: too many requests wait, or too many of this user's. */
+  overloaded: 9,
+  /** Nothing can be served now: no worker that has the model is connected, or the controller stops. */
+  unavailable: 10,
 } as const;
 export type RequestStatus = typeof RequestStatus[keyof typeof RequestStatus];

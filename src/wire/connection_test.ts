@@ -374,7 +374,7 @@ Deno.test("another version of the protocol is refused with both numbers", async 
   assert.equal(last.kind, "Goodbye");
   assert.match(
     (last.header as Header<"Goodbye">).message,
-    /^protocol error: protocol version 99 met version 1: /,
+    /^protocol error: protocol version 99 met version 2: /,
   );
   ours.close();
   await passUntil(clock, 0);

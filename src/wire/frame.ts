@@ -289,9 +289,20 @@ function isTime(ns: number): boolean {
   return Math.abs(ns) <= Number.MAX_SAFE_INTEGER;
 }
 
-/** Only lists of models have large headers; the others' longest parts are a batch's sizes or a path. */
+/** Only what lists models has large headers; the others' longest parts are a batch's sizes or a path. */
 function maxHeaderBytesOf(kind: Kind): number {
-  // From those that have not been let in yet: a version, a role, and a token.
-  if (kind === "Hello") return 8 * 1024;
-  return kind === "LsResponse" || kind === "GetWorkerStateResult" ? Infinity : 64 * 1024;
+  switch (kind) {
+    case "Hello":
+      // From those that have not been let in yet: a version, a role, and a token.
+      return 8 * 1024;
+    case "LsResponse":
+    case "GetWorkerStateResult":
+      return Infinity;
+    case "LoadModelFromDiskResult":
+    case "DescribeModelsResponse":
+      // The names and shapes of 256 inputs and 256 outputs.
+      return 2 ** 20;
+    default:
+      return 64 * 1024;
+  }
 }

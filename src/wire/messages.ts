@@ -6,6 +6,7 @@
  */
 import { MAX_TOKEN_LENGTH } from "./access.ts";
 import {
+  dimension,
   type HeaderOf,
   list,
   nanoseconds,
@@ -17,7 +18,7 @@ import {
 } from "./schema.ts";
 
 /** Raised when a peer could not understand us any more. Peers must have the same number. */
-export const PROTOCOL_VERSION = 1;
+export const PROTOCOL_VERSION = 2;
 
 /** Longest model path, in characters. */
 export const MAX_PATH_LENGTH = 4096;
@@ -25,6 +26,14 @@ export const MAX_PATH_LENGTH = 4096;
 export const MAX_MODELS = 1_000_000;
 /** Most requests in one batch. */
 export const MAX_BATCH_SIZE = 4096;
+/** Most inputs of one model, and most outputs. */
+export const MAX_TENSORS = 256;
+/** Longest name of an input or output, in characters. */
+export const MAX_TENSOR_NAME_LENGTH = 256;
+/** Most dimensions of an input or output. */
+export const MAX_DIMENSIONS = 32;
+/** Most groups of models that one description holds. */
+export const MAX_DESCRIBED = 10_000;
 /** Most GPUs of one worker. */
 export const MAX_GPUS_PER_WORKER = 4096;
 
@@ -50,6 +59,21 @@ const modelFacts = {
   supported_batch_sizes: list(uint(MAX_BATCH_SIZE), 64),
   /** One execution time for each of `supported_batch_sizes`. */
   exec_times_ns: list(nanoseconds, 64),
+};
+
+/** An input or output. */
+const tensor = record({
+  name: text(MAX_TENSOR_NAME_LENGTH),
+  /** In the Open Inference Protocol's spelling, e.g. FP32; see core/datatype.ts. */
+  datatype: text(16),
+  /** A first dimension of -1 is the batch's: one request's share is what follows it. */
+  shape: list(dimension, MAX_DIMENSIONS),
+});
+
+/** What a model takes and gives: the blobs of a request hold these tensors in this order. */
+const signature = {
+  inputs: list(tensor, MAX_TENSORS),
+  outputs: list(tensor, MAX_TENSORS),
 };
 
 /**
@@ -110,7 +134,13 @@ const kinds = {
   // Results: worker -> controller, with the action's id.
   LoadModelFromDiskResult: {
     number: 32,
-    header: record({ ...handling, ...timing, copies_created: uint(MAX_MODELS), ...modelFacts }),
+    header: record({
+      ...handling,
+      ...timing,
+      copies_created: uint(MAX_MODELS),
+      ...modelFacts,
+      ...signature,
+    }),
   },
   LoadWeightsResult: { number: 33, header: record({ ...handling, ...timing }) },
   /** Payload: one output blob a request. */
@@ -147,7 +177,18 @@ const kinds = {
         }),
         MAX_GPUS_PER_WORKER,
       ),
-      models: list(record({ model_id: id, model_path: path, ...modelFacts }), MAX_MODELS),
+      /** Of all models; those that are equal stand here once. */
+      signatures: list(record(signature), MAX_MODELS),
+      models: list(
+        record({
+          model_id: id,
+          model_path: path,
+          ...modelFacts,
+          /** Which of `signatures`, counted from 0. */
+          signature: uint(),
+        }),
+        MAX_MODELS,
+      ),
     }),
   },
   UnloadModelResult: { number: 38, header: record({ ...handling }) },
@@ -181,6 +222,17 @@ const kinds = {
     number: 68,
     header: record({ user_id: id, model_id: id, no_of_copies: uint(MAX_MODELS) }),
   },
+  /** Answered in every phase of the controller, with part of the models where they are many. */
+  DescribeModelsRequest: {
+    number: 69,
+    header: record({
+      user_id: id,
+      /** Models with smaller ids are left out. */
+      model_id: id,
+      /** As the last answer said it, to be told only of changes; 0 to be told anyway. */
+      revision: bytes,
+    }),
+  },
 
   // Responses: controller -> client, with the request's id.
   /** Payload: the output. */
@@ -205,6 +257,31 @@ const kinds = {
     }),
   },
   UnloadModelResponse: { number: 84, header: record({}) },
+  DescribeModelsResponse: {
+    number: 85,
+    header: record({
+      /** Becomes larger whenever something in these answers changes. */
+      revision: bytes,
+      /** "initializing", "serving" or "draining". */
+      state: text(32),
+      default_slo_ns: nonNegative,
+      /** None when the request's revision is still the present one. Copies with consecutive ids are one. */
+      models: list(
+        record({
+          model_id: id,
+          no_of_copies: uint(MAX_MODELS),
+          model_path: path,
+          /** "ready", "unavailable" while no worker has it, or "unloading". */
+          model_status: text(32),
+          ...modelFacts,
+          ...signature,
+        }),
+        MAX_DESCRIBED,
+      ),
+      /** What to ask from for the models that found no room; 0 when that was all. */
+      next_model_id: id,
+    }),
+  },
   /** Any request that failed. `request_type` is the failed request's kind number less 64. */
   ErrorResponse: {
     number: 95,
@@ -246,4 +323,8 @@ export function checkHeader<K extends Kind>(kind: K, value: unknown): Header<K> 
 
 /** Facts of a model as they appear in several messages. */
 export type ModelFacts = HeaderOf<typeof modelFacts>;
+/** What a model takes and gives. */
+export type Signature = HeaderOf<typeof signature>;
+/** An input or output of a model. */
+export type Tensor = Signature["inputs"][number];
 export type Timing = HeaderOf<typeof timing>;

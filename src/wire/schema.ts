@@ -31,6 +31,12 @@ export function uint(max = 0xffff_ffff): Check<number> {
       : fail(where, `an integer from 0 to ${max}`, value);
 }
 
+/** A dimension of a tensor: an integer from -1, which stands for one that is not fixed. */
+export const dimension: Check<number> = (value, where) =>
+  Number.isSafeInteger(value) && (value as number) >= -1
+    ? value as number
+    : fail(where, "a list of integers from -1", value);
+
 /** A time or duration in nanoseconds: any finite number whose integer part is exact. */
 export const nanoseconds: Check<number> = (value, where) =>
   typeof value === "number" && Math.abs(value) <= Number.MAX_SAFE_INTEGER

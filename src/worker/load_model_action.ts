@@ -7,6 +7,7 @@ import { Action, type Arrival, type Engine } from "./action.ts";
 import { type Backend, type BackendModel, type Failure, isFailure } from "./backend.ts";
 import { timing } from "./infer_action.ts";
 import { modelFacts, type ModelRegistry } from "./model_registry.ts";
+import { signatureOf, signatureRefusal } from "./signature.ts";
 
 /** Most batch sizes that a model's facts can list on the wire. */
 const MAX_BATCH_SIZES = 64;
@@ -66,11 +67,19 @@ export class LoadModelAction extends Action<"LoadModelFromDisk"> {
       this.fail(ActionStatus.runtimeError, `the backend misread ${model.source}: ${problem}`);
       return;
     }
+    const signature = signatureOf(model);
+    const refusal = signatureRefusal(signature);
+    if (refusal !== null) {
+      backend.unloadModel(model);
+      this.fail(ActionStatus.runtimeError, `${model.source} cannot be served: ${refusal}`);
+      return;
+    }
     const { model_id, no_of_copies, model_path } = this.#header;
     const facts = modelFacts(model, pageBytes);
-    registry.add(model_id, no_of_copies, model_path, model, facts);
+    registry.add(model_id, no_of_copies, model_path, model, facts, signature);
     this.succeed({
       ...facts,
+      ...signature,
       ...timing({ beginNs, endNs: clock.now() }),
       copies_created: no_of_copies,
     });

@@ -1,6 +1,6 @@
 /** The models that a worker knows, by id. Copies of a model have ids of their own and share the rest. */
 import { ActionStatus } from "../core/status.ts";
-import type { ModelFacts } from "../wire/messages.ts";
+import type { Header, ModelFacts, Signature } from "../wire/messages.ts";
 import type { BackendModel, Failure } from "./backend.ts";
 import { pagesOf } from "./weights_cache.ts";
 
@@ -13,6 +13,7 @@ export interface Model {
   /** Pages that its weights take on a GPU. */
   readonly pages: number;
   readonly facts: ModelFacts;
+  readonly signature: Signature;
   /** Copies that are left of those that were loaded together: the last one's end frees the memory. */
   readonly load: { copies: number };
   /** It is being unloaded: nothing new may begin with it. */
@@ -27,6 +28,15 @@ const MAX_LISTED_BYTES = 28 * 2 ** 20;
 /** About what one model takes in that list: names of fields, numbers, and its path. */
 function listedBytes(path: string, batchSizes: number): number {
   return 250 + 12 * batchSizes + new TextEncoder().encode(path).length;
+}
+
+/** About what a signature takes there; those of several loads may be equal, and then take less. */
+function signatureBytes({ inputs, outputs }: Signature): number {
+  const encoder = new TextEncoder();
+  return [...inputs, ...outputs].reduce(
+    (sum, { name, shape }) => sum + 40 + encoder.encode(name).length + 9 * shape.length,
+    20,
+  );
 }
 
 export class ModelRegistry {
@@ -49,6 +59,30 @@ export class ModelRegistry {
   /** All models, by ascending id. */
   list(): Model[] {
     return [...this.#models.values()].sort((a, b) => a.id - b.id);
+  }
+
+  /** All models, with what is the same for many of them told once. */
+  state(): Pick<Header<"GetWorkerStateResult">, "signatures" | "models"> {
+    const signatures: Signature[] = [];
+    const byText = new Map<string, number>();
+    const bySignature = new Map<Signature, number>();
+    const indexOf = (signature: Signature): number => {
+      let index = bySignature.get(signature);
+      if (index === undefined) {
+        const text = JSON.stringify(signature);
+        index = byText.get(text) ?? signatures.push(signature) - 1;
+        byText.set(text, index);
+        bySignature.set(signature, index);
+      }
+      return index;
+    };
+    const models = this.list().map(({ id, path, facts, signature }) => ({
+      model_id: id,
+      model_path: path,
+      ...facts,
+      signature: indexOf(signature),
+    }));
+    return { signatures, models };
   }
 
   /** Why `copies` models cannot be made from id `firstId` on, or null if they can. */
@@ -93,12 +127,15 @@ export class ModelRegistry {
     path: string,
     backendModel: BackendModel,
     facts: ModelFacts,
+    signature: Signature,
   ): void {
-    this.#listedBytes += copies * listedBytes(path, facts.supported_batch_sizes.length);
+    this.#listedBytes += copies * listedBytes(path, facts.supported_batch_sizes.length) +
+      signatureBytes(signature);
     const load = { copies };
     const pages = facts.num_weights_pages;
     for (let id = firstId; id < firstId + copies; id++) {
-      this.#models.set(id, { id, path, backendModel, pages, facts, load, leaving: false });
+      const leaving = false;
+      this.#models.set(id, { id, path, backendModel, pages, facts, signature, load, leaving });
     }
   }
 
@@ -123,7 +160,9 @@ export class ModelRegistry {
   remove(model: Model): boolean {
     if (!this.#models.delete(model.id)) return false;
     this.#listedBytes -= listedBytes(model.path, model.facts.supported_batch_sizes.length);
-    return --model.load.copies === 0;
+    if (--model.load.copies > 0) return false;
+    this.#listedBytes -= signatureBytes(model.signature);
+    return true;
   }
 }
 

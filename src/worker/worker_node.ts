@@ -152,11 +152,7 @@ export class WorkerNode {
         workspace_pool_size: gpu.workspacePoolBytes,
         models: gpu.loadedModelIds(),
       })),
-      models: this.registry.list().map(({ id, path, facts }) => ({
-        model_id: id,
-        model_path: path,
-        ...facts,
-      })),
+      ...this.registry.state(),
     };
   }
 

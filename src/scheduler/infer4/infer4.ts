@@ -126,7 +126,11 @@ export class Infer4<R extends Request> implements Scheduler<R> {
       const message = `unknown model ${request.modelId}: load it first, or list the models with LS`;
       this.#host.refuse(request, RequestStatus.invalidRequest, message);
     } else if (this.#gpus.size === 0) {
-      this.#host.refuse(request, RequestStatus.error, "no worker is connected: try again later");
+      this.#host.refuse(
+        request,
+        RequestStatus.unavailable,
+        "no worker is connected: try again later",
+      );
     } else {
       this.#enqueue(model, request);
     }

@@ -269,7 +269,7 @@ Deno.test("a lost GPU's requests run elsewhere if there is time, and are answere
   assert.ok(late.good);
   made.loseGpu({ workerId: 0, gpuId: 1, pages: 1000 });
   const nowhere = made.submit(0, 100 * MS);
-  assert.equal(nowhere.status, RequestStatus.error);
+  assert.equal(nowhere.status, RequestStatus.unavailable);
 });
 
 Deno.test("a slow worker's estimates become its own", () => {

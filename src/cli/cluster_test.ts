@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
+import { PROTOCOL_VERSION } from "../wire/messages.ts";
 import { HOST, type Process, Processes } from "./testing.ts";
 
 const MLP = fileURLToPath(new URL("../../testdata/models/mlp", import.meta.url));
@@ -138,7 +139,7 @@ function prefix(kind: number, headerBytes: number, payloadBytes: number): Uint8A
 /** Hello, as a peer with this role says it. */
 function hello(role: string): Uint8Array {
   const text = (value: string) => [0xa0 + value.length, ...new TextEncoder().encode(value)];
-  const header = [0x82, ...text("version"), 1, ...text("role"), ...text(role)];
+  const header = [0x82, ...text("version"), PROTOCOL_VERSION, ...text("role"), ...text(role)];
   return new Uint8Array([...prefix(1, header.length, 0), ...header]);
 }
 

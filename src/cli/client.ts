@@ -13,9 +13,9 @@ import { runSession } from "./client_session.ts";
 import { readToken, tokenOption, type TokenOptions } from "./access_options.ts";
 import { UsageError } from "./exit.ts";
 import { parseDuration, parseInteger } from "./parse.ts";
+import { CLIENT_PORT } from "./ports.ts";
 import { StopSignals } from "./stop_signals.ts";
 
-const DEFAULT_PORT = 12346;
 /** Columns that the help of workloads takes. */
 const HELP_WIDTH = 96;
 
@@ -33,7 +33,7 @@ interface Options extends TokenOptions {
 export function clientCommand(): Command {
   return new Command("client")
     .description("Runs a workload against a controller and prints what it measures.")
-    .argument("<address>", `the controller, HOST[:PORT]; the port is ${DEFAULT_PORT} by default`)
+    .argument("<address>", `the controller, HOST[:PORT]; the port is ${CLIENT_PORT} by default`)
     .argument("<workload>", "the name of a workload, see below")
     .argument("[parameters...]", "the workload's parameters, in order")
     .option("--duration <time>", "end after this time, e.g. 20s, not only on Ctrl-C", parseDuration)
@@ -162,7 +162,7 @@ function prepare(
   parameters: readonly string[],
 ): Prepared {
   try {
-    const address = parseAddress(addressText, DEFAULT_PORT);
+    const address = parseAddress(addressText, CLIENT_PORT);
     const workload = findWorkload(workloadName);
     const modelDir = ModelDir.read(Deno.env.get("CLOCKWORK_MODEL_DIR") || defaultModelDir());
     const plan = makePlan(workload, parameters, modelDir);

@@ -33,13 +33,12 @@ import {
 } from "./log_file.ts";
 import { drained, drainOption } from "./drain.ts";
 import { parseInteger } from "./parse.ts";
+import { CLIENT_PORT } from "./ports.ts";
 import { schedulers, type SchedulerType } from "./schedulers.ts";
 import { StopSignals } from "./stop_signals.ts";
 import { readUsers } from "./users_file.ts";
 import { WorkerConnections } from "./worker_connections.ts";
 import { parseWorkers, type WorkerList } from "./worker_list.ts";
-
-const CLIENT_PORT = 12346;
 
 /** The options in the order in which they may also be given as plain arguments. */
 interface Options extends AccessOptions {

@@ -45,6 +45,11 @@ const subcommands: readonly Subcommand[] = [
     load: async () => (await import("./simulate.ts")).simulateCommand(),
   },
   {
+    name: "profile",
+    summary: "check whether this machine is fit for Clockwork, and how fast it is",
+    load: async () => (await import("./profile.ts")).profileCommand(),
+  },
+  {
     name: "check-model",
     summary: "run one model and show its sizes and times",
     load: async () => (await import("./check_model.ts")).checkModelCommand(),

@@ -15,14 +15,9 @@ import { CliError, UsageError } from "./exit.ts";
 import { drained, drainOption } from "./drain.ts";
 import { joinController } from "./join_controller.ts";
 import { parseInteger } from "./parse.ts";
+import { CLIENT_PORT, WORKER_PORT } from "./ports.ts";
 import { StopSignals } from "./stop_signals.ts";
 import { openWorkerLogs } from "./worker_logs.ts";
-
-/** The port on which workers listen unless told otherwise. */
-export const DEFAULT_WORKER_PORT = 12345;
-
-/** The port of controllers that are to be joined. */
-const CONTROLLER_PORT = 12346;
 
 /** How long controllers that do not read may delay the end. */
 const CLOSE_TIMEOUT_NS = 1500 * MS;
@@ -51,7 +46,7 @@ export function addServeOptions(command: Command): Command {
     .option("-c, --config <file>", "configuration, instead of config/default.cfg")
     .addOption(
       new Option("-p, --port <port>", "port to listen on for controllers")
-        .argParser(parseInteger(1, 65535)).default(DEFAULT_WORKER_PORT),
+        .argParser(parseInteger(1, 65535)).default(WORKER_PORT),
     )
     .option("--host <address>", "address to listen on", "0.0.0.0")
     .option(
@@ -75,7 +70,7 @@ export function addServeOptions(command: Command): Command {
 
 function parseController(text: string): Address {
   try {
-    return parseAddress(text, CONTROLLER_PORT);
+    return parseAddress(text, CLIENT_PORT);
   } catch (error) {
     throw new InvalidArgumentError((error as Error).message);
   }

@@ -2,8 +2,7 @@
 import { lookup } from "node:dns/promises";
 import { type Address, formatAddress, parseAddress } from "../wire/tcp.ts";
 import { UsageError } from "./exit.ts";
-
-const WORKER_PORT = 12345;
+import { WORKER_PORT } from "./ports.ts";
 
 /** A place that tells addresses of workers, and may tell others the next time. */
 export interface WorkerSource {

@@ -21,9 +21,6 @@ export interface DeviceWish {
   readonly targets?: readonly DeviceTarget[];
 }
 
-/** Listing adapters is all that such a thread is asked for. */
-const NO_TIMEOUTS = { loadNs: Infinity, callNs: Infinity };
-
 /**
  * The adapters that a user names, each by its number in `available` or by a part of its name.
  *
@@ -49,7 +46,7 @@ async function dawnTargets(
   wanted: readonly string[] | undefined,
   passedOver: string[],
 ): Promise<DeviceTarget[]> {
-  const all = await GpuThread.listAdapters(clock, NO_TIMEOUTS);
+  const all = await GpuThread.listAdapters(clock);
   const names = [...new Set(all)];
   if (names.length < all.length) {
     passedOver.push(

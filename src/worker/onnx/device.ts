@@ -102,6 +102,30 @@ function hushWindowSystem(): void {
   Deno.env.set("XDG_RUNTIME_DIR", tmpdir());
 }
 
+/** An adapter, what it is called, and whether it emulates a GPU on the CPU. */
+export interface FoundAdapter {
+  readonly gpu: WebGpu;
+  readonly adapter: GPUAdapter;
+  readonly name: string;
+  readonly software: boolean;
+}
+
+/** Finds an adapter, by name where the engine can. Throws when there is none. */
+export async function findAdapter(
+  kind: "dawn" | "deno",
+  adapterName: string | null,
+): Promise<FoundAdapter> {
+  hushWindowSystem();
+  const gpu: WebGpu | undefined = kind === "dawn" ? await loadDawn(adapterName) : navigator.gpu;
+  if (gpu === undefined) throw new Error("this Deno has no WebGPU");
+  const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
+  if (!adapter) throw new Error("no adapter: no driver that it can use was found");
+  const { description, device, architecture } = adapter.info;
+  const software = adapter.info.isFallbackAdapter ||
+    SOFTWARE.test(`${description} ${device} ${architecture}`);
+  return { gpu, adapter, name: describeAdapter(adapter), software };
+}
+
 interface OpenedAdapter {
   readonly name: string;
   readonly software: boolean;
@@ -113,15 +137,7 @@ async function openAdapter(
   kind: "dawn" | "deno",
   adapterName: string | null,
 ): Promise<OpenedAdapter> {
-  hushWindowSystem();
-  const gpu: WebGpu | undefined = kind === "dawn" ? await loadDawn(adapterName) : navigator.gpu;
-  if (gpu === undefined) throw new Error("this Deno has no WebGPU");
-  const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
-  if (!adapter) throw new Error("no adapter: no driver that it can use was found");
-  const name = describeAdapter(adapter);
-  const { description, device, architecture } = adapter.info;
-  const software = adapter.info.isFallbackAdapter ||
-    SOFTWARE.test(`${description} ${device} ${architecture}`);
+  const { gpu, adapter, name, software } = await findAdapter(kind, adapterName);
   const watch = Promise.withResolvers<BufferWatch>();
   const { requestDevice } = adapter;
   adapter.requestDevice = async (descriptor) => {

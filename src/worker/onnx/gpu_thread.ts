@@ -6,7 +6,9 @@ import { type Clock, SECOND, type Timer } from "../../core/clock.ts";
 import { ActionStatus } from "../../core/status.ts";
 import { type Done, type Failure, isFailure, type Span } from "../backend.ts";
 import type {
+  AdapterSurvey,
   DeviceInfo,
+  DeviceTarget,
   FromThread,
   OpenRequest,
   OperationName,
@@ -28,6 +30,9 @@ export interface ThreadTimeouts {
   /** For any other call; it does not count while a load keeps the thread busy. */
   readonly callNs: number;
 }
+
+/** Of threads that have a time limit of their own. */
+const NO_TIMEOUTS: ThreadTimeouts = { loadNs: Infinity, callNs: Infinity };
 
 interface Pending {
   readonly op: OperationName;
@@ -104,11 +109,25 @@ export class GpuThread {
   }
 
   /** Names of Dawn's adapters, found in a thread of its own; throws when there is no Dawn. */
-  static async listAdapters(clock: Clock, timeouts: ThreadTimeouts): Promise<readonly string[]> {
-    const thread = new GpuThread(clock, timeouts, () => {});
+  static async listAdapters(clock: Clock): Promise<readonly string[]> {
+    return (await GpuThread.#askOnce(clock, "adapters", {})).names;
+  }
+
+  /** What an adapter can do, found in a thread of its own; throws when there is none. */
+  static survey(clock: Clock, target: DeviceTarget): Promise<AdapterSurvey> {
+    return GpuThread.#askOnce(clock, "survey", { target });
+  }
+
+  /** Has a thread of its own answer one question. */
+  static async #askOnce<K extends "adapters" | "survey">(
+    clock: Clock,
+    op: K,
+    request: Operations[K]["request"],
+  ): Promise<Operations[K]["reply"]> {
+    const thread = new GpuThread(clock, NO_TIMEOUTS, () => {});
     const timer = clock.at(clock.now() + OPEN_TIMEOUT_NS, () => thread.close("it did not answer"));
     try {
-      return (await thread.#ask("adapters", {})).names;
+      return await thread.#ask(op, request);
     } finally {
       timer.cancel();
       thread.close("it has answered");
@@ -183,7 +202,7 @@ export class GpuThread {
       const sinceNs = Math.max(sentNs, this.#freeSinceNs);
       const limitNs = isLoad(op) ? this.#timeouts.loadNs : this.#timeouts.callNs;
       if (
-        op === "open" || op === "adapters" || (!isLoad(op) && this.#loads > 0) ||
+        op === "open" || op === "adapters" || op === "survey" || (!isLoad(op) && this.#loads > 0) ||
         nowNs - sinceNs <= limitNs
       ) continue;
       const why = `${op} took longer than ${limitNs / SECOND} s`;

@@ -37,6 +37,20 @@ export interface OpenRequest {
   readonly weightsCacheBytes: number | null;
 }
 
+/** What an adapter says of itself, and how long it takes to answer. */
+export interface AdapterSurvey {
+  readonly name: string;
+  /** Whether the "GPU" is emulated on the CPU. */
+  readonly software: boolean;
+  readonly vendor: string;
+  readonly architecture: string;
+  readonly driver: string;
+  readonly limits: Readonly<Record<string, number>>;
+  readonly features: readonly string[];
+  /** From the submission of a copy of four bytes until they can be read, in milliseconds. */
+  readonly mapAsyncMs: readonly number[];
+}
+
 /** When something began and ended, in the thread's milliseconds. */
 export interface ThreadSpan {
   readonly beginMs: number;
@@ -120,6 +134,8 @@ export interface WeightsMemory {
 export interface Operations {
   /** Names of the adapters that Dawn finds; the thread cannot open a device afterwards. */
   adapters: { request: Record<never, never>; reply: { names: readonly string[] } };
+  /** What an adapter can do; the thread cannot open a device afterwards. */
+  survey: { request: { target: DeviceTarget }; reply: AdapterSurvey };
   open: { request: OpenRequest; reply: DeviceInfo };
   /** Answers with the thread's time and the origin it counts from, in Unix milliseconds. */
   time: { request: Record<never, never>; reply: { nowMs: number; timeOriginMs: number } };

@@ -14,6 +14,7 @@ import {
   type ToThread,
 } from "./protocol.ts";
 import type { ServedModel } from "./served_model.ts";
+import { surveyAdapter } from "./survey.ts";
 
 /** What the thread's global scope has that a window's has not. */
 const scope = globalThis as unknown as {
@@ -64,6 +65,8 @@ type Handlers = {
 
 const handlers: Handlers = {
   adapters: async () => ({ names: await listAdapters() }),
+
+  survey: ({ target }) => surveyAdapter(target),
 
   async open(request) {
     device = await openDevice(request);

@@ -1,0 +1,6 @@
+/** Where nodes listen unless told otherwise. */
+
+/** Workers, for controllers. */
+export const WORKER_PORT = 12345;
+/** Controllers, for clients and for workers that join. */
+export const CLIENT_PORT = 12346;

@@ -1,0 +1,77 @@
+/** `clockwork profile [check]`: whether this machine is fit for Clockwork, and how fast it is. */
+import { Argument, Command } from "commander";
+import config from "../../deno.json" with { type: "json" };
+import { SystemClock } from "../core/system_clock.ts";
+import { CLIENT_PORT, WORKER_PORT } from "./ports.ts";
+import { CliError } from "./exit.ts";
+import { parseInteger } from "./parse.ts";
+import { benchmark } from "./profile/benchmark.ts";
+import type { Check } from "./profile/check.ts";
+import { clusterChecks } from "./profile/cluster_checks.ts";
+import { gpuChecks } from "./profile/gpu_checks.ts";
+import { thisMachine } from "./profile/machine.ts";
+import { describeChecks, describeFigures } from "./profile/print.ts";
+import { systemChecks } from "./profile/system_checks.ts";
+import { timingChecks } from "./profile/timing_checks.ts";
+import { ENVIRONMENT_HELP, modelDir } from "./serve_worker.ts";
+
+interface Options {
+  readonly port?: number[];
+  readonly json: boolean;
+}
+
+const parsePort = parseInteger(1, 65535);
+
+export function profileCommand(): Command {
+  return new Command("profile")
+    .description(
+      "Checks whether this machine is fit for Clockwork, and says what to do where it is not. " +
+        "Without `check` it also measures how fast it is.",
+    )
+    .addArgument(new Argument("[check]", "only check").choices(["check"]))
+    .option(
+      "-p, --port <port>",
+      `a port that should be free (repeatable; ${WORKER_PORT} and ${CLIENT_PORT} by default)`,
+      (text: string, earlier: number[] | undefined) => [...(earlier ?? []), parsePort(text)],
+    )
+    .option("--json", "print what was found as JSON", false)
+    .addHelpText(
+      "after",
+      ENVIRONMENT_HELP + "\n  CLOCKWORK_LOG_DIR      directory for the controller's logs\n\n" +
+        "Exit code 1 if something is missing that nodes need.",
+    )
+    .action((what: string | undefined, options: Options) => run(what === undefined, options));
+}
+
+async function run(measure: boolean, { port, json }: Options): Promise<void> {
+  const clock = new SystemClock();
+  try {
+    const machine = thisMachine();
+    const checks: readonly Check[] = [
+      ...systemChecks(machine),
+      // Before the GPUs are opened, which keeps the machine busy.
+      ...await timingChecks(clock),
+      ...clusterChecks(machine, modelDir(), port ?? [WORKER_PORT, CLIENT_PORT]),
+      ...await gpuChecks(clock, modelDir()),
+    ];
+    if (!json) {
+      const colour = Deno.stdout.isTerminal() && !Deno.noColor;
+      const { os, arch } = Deno.build;
+      const { deno, v8 } = Deno.version;
+      console.log(`Clockwork ${config.version}, Deno ${deno}, V8 ${v8}, ${os} ${arch}\n`);
+      console.log(describeChecks(checks, colour).join("\n"));
+    }
+    const figures = measure ? await benchmark(clock) : [];
+    if (json) {
+      const { build: { os, arch }, version } = Deno;
+      const clockwork = config.version;
+      console.log(JSON.stringify({ clockwork, ...version, os, arch, checks, figures }, null, 2));
+    } else if (measure) console.log(describeFigures(figures).join("\n"));
+    const failed = checks.filter(({ level }) => level === "failed");
+    if (failed.length > 0) {
+      throw new CliError(`not fit: ${failed.map(({ name }) => name).join(", ")}`);
+    }
+  } finally {
+    clock.close();
+  }
+}

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import type { Clock } from "../core/clock.ts";
 import { Random } from "../core/random.ts";
 import { checkModel, type CheckReport } from "../worker/check_model.ts";
+import { ModelDirs } from "../worker/model_dirs.ts";
 import { locateModel } from "../worker/model_files.ts";
 import { OnnxBackend } from "../worker/onnx/onnx_backend.ts";
 import { encodeModel, type Node, type Tensor } from "../worker/onnx/proto.ts";
@@ -30,14 +31,15 @@ export async function benchmarkDevice(clock: Clock, directory: string): Promise<
   const path = join(directory, "convolutions", "model.onnx");
   Deno.mkdirSync(join(directory, "convolutions"));
   Deno.writeFileSync(path, convolutions());
+  const modelDirs = ModelDirs.only(directory);
   const backend = await OnnxBackend.open(clock, {
     device: "auto",
-    modelDir: directory,
+    modelDirs,
     maxBatchSize: 4,
     profiles: "read",
   });
   try {
-    const report = await checkModel(clock, backend, locateModel(path, directory).onnxPath!, {
+    const report = await checkModel(clock, backend, locateModel(path, modelDirs).onnxPath!, {
       pageBytes: 2 ** 24,
       iterations: 10,
       maxBatchSize: 4,

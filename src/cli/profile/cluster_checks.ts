@@ -3,7 +3,8 @@ import { dirname, join } from "node:path";
 import { ModelDir, ModelDirError } from "../../client/model_dir.ts";
 import { describeBytes } from "../../wire/describe.ts";
 import { ConfigError, readWorkerConfig } from "../../worker/config.ts";
-import { ModelFileError, readModelFolder } from "../../worker/model_files.ts";
+import { ModelDirs, ModelFileError } from "../../worker/model_dirs.ts";
+import { readModelFolder } from "../../worker/model_files.ts";
 import { readToken } from "../access_options.ts";
 import { UsageError } from "../exit.ts";
 import { DEFAULT_LOG_FILE_MB, DEFAULT_LOG_FILES } from "../log_file.ts";
@@ -45,10 +46,11 @@ function models(machine: Machine, modelDir: string): Check {
     return check(name, "failed", `${modelDir} cannot be listed`, fix);
   }
   if (found.names.length === 0) return check(name, "failed", `no models in ${modelDir}`, fix);
+  const dirs = ModelDirs.only(modelDir);
   let runnable = 0;
   for (const model of found.names) {
     try {
-      if (readModelFolder(model, modelDir).onnxPath !== null) runnable++;
+      if (readModelFolder(model, dirs).onnxPath !== null) runnable++;
     } catch (error) {
       if (!(error instanceof ModelFileError)) throw error;
       const folder = join(modelDir, model);

@@ -2,6 +2,7 @@
 import { type Clock, MS } from "../../core/clock.ts";
 import { describeBytes } from "../../wire/describe.ts";
 import { summarize } from "../../worker/check_model.ts";
+import { ModelDirs } from "../../worker/model_dirs.ts";
 import { NoDeviceError, OnnxBackend } from "../../worker/onnx/onnx_backend.ts";
 import { GpuThread } from "../../worker/onnx/gpu_thread.ts";
 import type { AdapterSurvey, DeviceTarget } from "../../worker/onnx/protocol.ts";
@@ -41,7 +42,10 @@ async function dawnTargets(clock: Clock): Promise<DeviceTarget[]> {
 
 async function device(clock: Clock, modelDir: string): Promise<Check> {
   try {
-    const backend = await OnnxBackend.open(clock, { device: "auto", modelDir });
+    const backend = await OnnxBackend.open(clock, {
+      device: "auto",
+      modelDirs: ModelDirs.only(modelDir),
+    });
     const { devices, passedOver } = backend;
     backend.close();
     const names = devices.map(({ name }) => name).join(", ");

@@ -16,6 +16,8 @@ import {
   requestColumns,
   type RequestRecord,
 } from "../telemetry/records.ts";
+import { ControllerMetrics } from "../telemetry/metrics/controller_metrics.ts";
+import { networkMetrics } from "../telemetry/metrics/network_metrics.ts";
 import { TsvLog } from "../telemetry/tsv_log.ts";
 import type { Access } from "../wire/access.ts";
 import { formatAddress, listen } from "../wire/tcp.ts";
@@ -32,6 +34,13 @@ import {
   REQUEST_LOG,
 } from "./log_file.ts";
 import { drained, drainOption } from "./drain.ts";
+import {
+  metricsOption,
+  type MetricsOptions,
+  type MetricsServer,
+  ownProcessMetrics,
+  serveMetrics,
+} from "./metrics_server.ts";
 import { parseInteger } from "./parse.ts";
 import { CLIENT_PORT } from "./ports.ts";
 import { schedulers, type SchedulerType } from "./schedulers.ts";
@@ -41,7 +50,7 @@ import { WorkerConnections } from "./worker_connections.ts";
 import { parseWorkers, type WorkerList } from "./worker_list.ts";
 
 /** The options in the order in which they may also be given as plain arguments. */
-interface Options extends AccessOptions {
+interface Options extends AccessOptions, MetricsOptions {
   generateInputs: boolean;
   maxGpus: number;
   scheduleAhead: number;
@@ -119,6 +128,7 @@ export function controllerCommand(): Command {
     .option("--max-requests <n>", "unanswered requests", parseInteger(1, 1e8), maxRequests)
     .option("--max-models <n>", "models, copies included", parseInteger(1, 1e6), maxModels)
     .option("--users <file>", "users' limits: weight, rate, burst and max_requests of each")
+    .addOption(metricsOption())
     .option("-p, --port <port>", "port for clients", parseInteger(1, 65535), CLIENT_PORT)
     .option("--host <address>", "address to listen on for clients", "0.0.0.0")
     .addHelpText(
@@ -182,6 +192,7 @@ async function runController(
   const clock = new SystemClock();
   const stop = new StopSignals();
   let connections: WorkerConnections | null = null;
+  let metricsServer: MetricsServer | null = null;
   try {
     log("Starting Clockwork Controller");
     const controllerOptions: ControllerOptions = {
@@ -207,19 +218,42 @@ async function runController(
       logs.actions?.close();
     };
     closeAtExit(closeLogs);
-    const controller = new Controller(
+    const metrics = options.metrics === undefined
+      ? null
+      : new ControllerMetrics(() => controller.view(), (id) => controller.pathOf(id));
+    const controller: Controller = new Controller(
       clock,
       log,
       controllerOptions,
       {
-        onRequest: (record) => logs.requests?.append(record),
-        onAction: (record) => logs.actions?.append(record),
+        onRequest: (record) => {
+          logs.requests?.append(record);
+          metrics?.onRequest(record);
+        },
+        onAction: (record) => {
+          logs.actions?.append(record);
+          metrics?.onAction(record);
+        },
+        onSent: (sent) => metrics?.onSent(sent),
+        onRejected: (status) => metrics?.onRejected(status),
       },
       (host) => scheduler.make(clock, host, infer4),
     );
     // Before the logs are opened, and so emptied: they may be those of a controller that has the port.
-    const listener = listenForPeers(options, access, workers.join, clock, controller);
+    let refused = 0;
+    const onRefused = (peer: string, reason: string) => {
+      refused++;
+      console.error(`${peer} was refused: ${reason}`);
+    };
+    const listener = listenForPeers(options, access, workers.join, clock, controller, onRefused);
     try {
+      if (options.metrics !== undefined) {
+        metricsServer = await serveMetrics(options.metrics, access, [
+          ...ownProcessMetrics(clock, "controller"),
+          ...metrics!.metrics(),
+          ...networkMetrics(() => controller.peers(), () => refused),
+        ]);
+      }
       logs = openLogs(clock, options);
       printOptions(scheduler, controllerOptions, infer4);
       log(`IO service thread listening for clients on ${formatAddress(listener.address)}`);
@@ -240,6 +274,7 @@ async function runController(
       await drained(clock, options.drain, "requests", () => controller.pending);
       controller.close("the controller is shutting down");
       await linksEnded(controller, clock);
+      metricsServer?.close();
       closeLogs();
     }
   } finally {
@@ -265,6 +300,7 @@ function listenForPeers(
   join: boolean,
   clock: Clock,
   controller: Controller,
+  onRefused: (peer: string, reason: string) => void,
 ) {
   try {
     return listen(
@@ -275,7 +311,7 @@ function listenForPeers(
         maxConnections: options.maxConnections,
         access,
         peerRoles: join ? ["client", "worker"] : ["client"],
-        onRefused: (peer, reason) => console.error(`${peer} was refused: ${reason}`),
+        onRefused,
       },
       (link, role) =>
         role === "worker" ? controller.acceptWorker(link) : controller.acceptClient(link),

@@ -4,6 +4,9 @@ import { fileURLToPath } from "node:url";
 import type { Clock } from "../core/clock.ts";
 import { MS } from "../core/clock.ts";
 import { SystemClock } from "../core/system_clock.ts";
+import { networkMetrics } from "../telemetry/metrics/network_metrics.ts";
+import { WorkerMetrics } from "../telemetry/metrics/worker_metrics.ts";
+import type { WorkerTelemetry } from "../telemetry/worker_records.ts";
 import type { Backend } from "../worker/backend.ts";
 import { ConfigError, readWorkerConfig, type WorkerConfig } from "../worker/config.ts";
 import { ModelDirs } from "../worker/model_dirs.ts";
@@ -13,6 +16,12 @@ import { type Address, formatAddress, listen, type Listener, parseAddress } from
 import { type AccessOptions, insecureOption, readAccess, tokenOption } from "./access_options.ts";
 import { CliError, UsageError } from "./exit.ts";
 import { drained, drainOption } from "./drain.ts";
+import {
+  metricsOption,
+  type MetricsOptions,
+  ownProcessMetrics,
+  serveMetrics,
+} from "./metrics_server.ts";
 import { joinController } from "./join_controller.ts";
 import { parseInteger } from "./parse.ts";
 import { CLIENT_PORT, WORKER_PORT } from "./ports.ts";
@@ -23,7 +32,7 @@ import { openWorkerLogs } from "./worker_logs.ts";
 const CLOSE_TIMEOUT_NS = 1500 * MS;
 
 /** The options that both workers have. */
-export interface ServeOptions extends AccessOptions {
+export interface ServeOptions extends AccessOptions, MetricsOptions {
   readonly config?: string;
   readonly port: number;
   readonly host: string;
@@ -63,6 +72,7 @@ export function addServeOptions(command: Command): Command {
         directory,
       ]),
     )
+    .addOption(metricsOption())
     .addOption(drainOption())
     .addOption(tokenOption())
     .addOption(insecureOption());
@@ -133,10 +143,23 @@ export async function serveWorker(
   const backend = await Promise.race([openBackend(clock, setup), stop.stopped]);
   // Opening a device cannot be interrupted otherwise.
   if (backend === undefined) Deno.exit(0);
-  const server = new WorkerServer({ clock, backend, config, log, telemetry: logs?.telemetry });
+  const metrics = options.metrics === undefined ? null : new WorkerMetrics(() => server.view());
+  const telemetry = both(logs?.telemetry, metrics);
+  const server: WorkerServer = new WorkerServer({ clock, backend, config, log, telemetry });
+  let refused = 0;
+  const metricsServer = options.metrics === undefined
+    ? null
+    : await serveMetrics(options.metrics, access, [
+      ...ownProcessMetrics(clock, "worker"),
+      ...metrics!.metrics(),
+      ...networkMetrics(() => server.peers(), () => refused),
+    ]);
   let listener: Listener | null = null;
   if (options.join === undefined) {
-    listener = listenFor(server, options, access, clock, log);
+    listener = listenFor(server, options, access, clock, (peer, reason) => {
+      refused++;
+      log(`Refused a connection from ${peer}: ${reason}`);
+    });
     log(`IO service thread listening on ${formatAddress(listener.address)}`);
   } else {
     log(`Joining controller ${formatAddress(options.join)}`);
@@ -150,9 +173,28 @@ export async function serveWorker(
   const deadlineNs = clock.now() + CLOSE_TIMEOUT_NS;
   const connections = () => listener?.connections ?? server.controllers;
   while (connections() > 0 && clock.now() < deadlineNs) await sleep(clock, 10 * MS);
+  metricsServer?.close();
   logs?.close();
   clock.close();
   Deno.exit(0);
+}
+
+/** Tells both of what there is. */
+function both(
+  logs: WorkerTelemetry | undefined,
+  metrics: WorkerTelemetry | null,
+): WorkerTelemetry | undefined {
+  if (logs === undefined || metrics === null) return metrics ?? logs;
+  return {
+    onAction: (record) => {
+      logs.onAction?.(record);
+      metrics.onAction?.(record);
+    },
+    onTask: (record) => {
+      logs.onTask?.(record);
+      metrics.onTask?.(record);
+    },
+  };
 }
 
 function listenFor(
@@ -160,7 +202,7 @@ function listenFor(
   { host, port }: ServeOptions,
   access: Access,
   clock: Clock,
-  log: (line: string) => void,
+  onRefused: (peer: string, reason: string) => void,
 ): Listener {
   try {
     return listen(
@@ -170,7 +212,7 @@ function listenFor(
         role: "worker",
         peerRoles: ["controller"],
         access,
-        onRefused: (peer, reason) => log(`Refused a connection from ${peer}: ${reason}`),
+        onRefused,
       },
       server.accept,
     );

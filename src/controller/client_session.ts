@@ -1,6 +1,6 @@
 import type { RequestStatus } from "../core/status.ts";
 import type { Log } from "../core/log.ts";
-import type { Link, LinkHandler } from "../wire/link.ts";
+import type { Link, LinkHandler, Traffic } from "../wire/link.ts";
 import { type AnyMessage, type Header, type Kind, KIND_NUMBERS } from "../wire/messages.ts";
 
 /** What a client may ask for. Each request is answered once, through the session. */
@@ -41,6 +41,10 @@ export class ClientSession implements LinkHandler {
     this.#link = link;
     this.#requests = requests;
     this.#log = log;
+  }
+
+  get traffic(): Readonly<Traffic> {
+    return this.#link.traffic;
   }
 
   onMessage(message: AnyMessage): void {

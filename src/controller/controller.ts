@@ -26,7 +26,10 @@ import { type ModelGroup, ModelGroups } from "./model_groups.ts";
 import type { ControllerOptions } from "./options.ts";
 import { clusterLines, servingLines } from "./report.ts";
 import { type PendingRequest, type ServedModel, Serving, type Telemetry } from "./serving.ts";
+import type { ControllerView, WorkerView } from "../telemetry/metrics/controller_metrics.ts";
+import type { PeerTraffic } from "../telemetry/metrics/network_metrics.ts";
 import { SummaryPrinter } from "./summary_printer.ts";
+import { TrafficTotals } from "../wire/traffic_totals.ts";
 import { unloadEverywhere, unloadOnWorker } from "./unloading.ts";
 import { WorkerPeer } from "./worker_peer.ts";
 import { queryWorker, type WorkerState } from "./worker_query.ts";
@@ -56,6 +59,9 @@ export class Controller implements ClientRequests {
   readonly #workers = new Set<Worker>();
   #nextWorkerId = 0;
   readonly #sessions = new Set<ClientSession>();
+  readonly #workerTraffic = new TrafficTotals();
+  readonly #clientTraffic = new TrafficTotals();
+  readonly #telemetry: Telemetry;
   readonly #groups = new ModelGroups();
   readonly #catalogue = new ModelCatalogue(this.#groups);
   #phase: Phase = "connecting";
@@ -84,6 +90,7 @@ export class Controller implements ClientRequests {
       if (!this.#closed) log(line.replaceAll(/\p{Cc}/gu, "?"));
     };
     this.#options = options;
+    this.#telemetry = telemetry;
     this.#serving = new Serving(clock, options, {
       onRequest: (record) => {
         this.#summary.onRequest(record);
@@ -93,11 +100,13 @@ export class Controller implements ClientRequests {
         this.#summary.onAction(record);
         telemetry.onAction(record);
       },
+      onSent: (sent) => telemetry.onSent?.(sent),
+      onRejected: (status) => telemetry.onRejected?.(status),
     }, makeScheduler);
     this.#summary = new SummaryPrinter(
       clock,
       this.#log,
-      () => Array.from(this.#workers, ({ peer }) => peer),
+      () => this.#trafficWithWorkers(),
       () => this.#serving.takeInputOrigins(),
     );
   }
@@ -179,6 +188,7 @@ export class Controller implements ClientRequests {
     input: Uint8Array,
   ): void {
     if (this.#phase !== "serving") {
+      this.#telemetry.onRejected?.(RequestStatus.initializing);
       session.sendError(id, "InferRequest", RequestStatus.initializing, "Controller initializing");
       return;
     }
@@ -300,6 +310,7 @@ export class Controller implements ClientRequests {
 
   left(session: ClientSession): void {
     this.#sessions.delete(session);
+    this.#clientTraffic.ended(session.traffic);
   }
 
   // Start-up.
@@ -485,7 +496,7 @@ export class Controller implements ClientRequests {
     this.#workers.delete(worker);
     this.#catalogue.changed();
     this.#log(`Worker ${peer.id} (${peer.link.peer}) lost: ${reason}`);
-    this.#summary.onWorkerLost(peer);
+    this.#workerTraffic.ended(peer.link.traffic);
     if (this.#phase === "serving" && state !== null) this.#serving.removeWorker(peer.id);
     for (const group of this.#groups) {
       if (!group.specs.has(peer.id)) continue;
@@ -496,6 +507,50 @@ export class Controller implements ClientRequests {
       this.#log("No worker is connected any more: requests are refused until one is back");
     }
     this.#afterQuery();
+  }
+
+  // What is told of the present.
+
+  /** The cluster as it is now. */
+  view(): ControllerView {
+    return {
+      workers: this.#live.map((worker) => this.#viewOf(worker)),
+      models: this.#groups.copies,
+      unanswered: this.#serving.unanswered,
+      unansweredByModel: () => this.#serving.unansweredByPath(),
+    };
+  }
+
+  /** The path of a model; "" when there is none of that id. */
+  pathOf(modelId: number): string {
+    return this.#serving.pathOf(modelId);
+  }
+
+  /** Connections with workers and clients. */
+  peers(): PeerTraffic[] {
+    const clients = Array.from(this.#sessions, ({ traffic }) => traffic);
+    return [
+      { role: "worker", connections: this.#workers.size, ...this.#trafficWithWorkers() },
+      { role: "client", connections: clients.length, ...this.#clientTraffic.with(clients) },
+    ];
+  }
+
+  #trafficWithWorkers() {
+    return this.#workerTraffic.with(Array.from(this.#workers, ({ peer }) => peer.link.traffic));
+  }
+
+  #viewOf({ peer, state }: Worker): WorkerView {
+    const { id, link: { peer: address, sync } } = peer;
+    return {
+      id,
+      address,
+      clockOffsetNs: sync.offsetNs,
+      roundTripNs: sync.rttNs,
+      gpus: state!.gpus.map(({ name, weights_cache_pages: pages }, gpuId) => {
+        const { pages: usedPages, models } = this.#serving.gpuUse(id, gpuId);
+        return { name, pages, usedPages, models };
+      }),
+    };
   }
 
   // What is printed.

@@ -13,7 +13,7 @@ import type {
   SchedulerAction,
   SchedulerHost,
 } from "../scheduler/scheduler.ts";
-import type { ActionRecord, RequestRecord } from "../telemetry/records.ts";
+import type { ActionRecord, RequestRecord, SentAction } from "../telemetry/records.ts";
 import type { Header } from "../wire/messages.ts";
 import { payloads } from "../wire/payload_pool.ts";
 import { Admission, type UserPolicy } from "./admission.ts";
@@ -21,6 +21,7 @@ import type { ClientSession } from "./client_session.ts";
 import { GeneratedInputs } from "./generated_inputs.ts";
 import { failure, local, ran, split } from "./outcomes.ts";
 import { PendingRequest } from "./pending_request.ts";
+import { type GpuUse, Residency } from "./residency.ts";
 import type { Result, WorkerPeer } from "./worker_peer.ts";
 
 export { PendingRequest } from "./pending_request.ts";
@@ -28,10 +29,14 @@ export { PendingRequest } from "./pending_request.ts";
 /** Nobody waits longer for an answer, whatever a request says: far less than that is exact in numbers. */
 const MAX_SLO_NS = 24 * 3600 * SECOND;
 
-/** What is told of each request and action once it is over. */
+/** What is told of each request and action: when it is over, except where it says otherwise. */
 export interface Telemetry {
   onRequest(record: RequestRecord): void;
   onAction(record: ActionRecord): void;
+  /** An action is on its way. */
+  onSent?(sent: SentAction): void;
+  /** A request was answered without having been taken. */
+  onRejected?(status: RequestStatus): void;
 }
 
 export interface ServingOptions {
@@ -57,8 +62,6 @@ export interface ServedModel {
 /** Counts of a model, for telemetry. */
 interface ModelCounts {
   unanswered: number;
-  /** GPUs that hold its weights. */
-  readonly residentOn: Set<string>;
 }
 
 /** A worker that serves, and what there was when it began to. */
@@ -84,6 +87,7 @@ export class Serving implements SchedulerHost<PendingRequest> {
   readonly #counts = new Map<number, ModelCounts>();
   /** Models that are being unloaded: their requests are finished, and no others taken. */
   readonly #retired = new Set<number>();
+  readonly #residency = new Residency();
   readonly #generated = new GeneratedInputs();
   /** Outputs of the action that is being answered, for `succeed`. */
   #outputs: readonly Uint8Array[] = [];
@@ -128,7 +132,7 @@ export class Serving implements SchedulerHost<PendingRequest> {
     const worker = this.#workers.get(workerId);
     if (worker === undefined) return;
     for (let gpuId = 0; gpuId < worker.gpuCount; gpuId++) {
-      for (const { residentOn } of this.#counts.values()) residentOn.delete(`${workerId}/${gpuId}`);
+      this.#residency.lost({ workerId, gpuId });
       this.#scheduler.removeGpu({ workerId, gpuId, pages: 0 });
     }
     // Only now: what one of its GPUs ran may have been given to the next, which still had to be removed.
@@ -140,7 +144,7 @@ export class Serving implements SchedulerHost<PendingRequest> {
   setModel(model: ServedModel, specs: ReadonlyMap<number, ModelSpec>): void {
     this.#models.set(model.id, model);
     if (!this.#counts.has(model.id)) {
-      this.#counts.set(model.id, { unanswered: 0, residentOn: new Set() });
+      this.#counts.set(model.id, { unanswered: 0 });
     }
     this.#runnersOf.set(model.id, specs);
     this.#scheduler.setModel(model.id, specs);
@@ -176,6 +180,7 @@ export class Serving implements SchedulerHost<PendingRequest> {
     const problem = this.#problem(header, model, input);
     if (model === undefined || problem !== null) {
       const [status, message] = problem!;
+      this.#telemetry.onRejected?.(status);
       session.sendError(clientRequestId, "InferRequest", status, message);
       return;
     }
@@ -200,7 +205,7 @@ export class Serving implements SchedulerHost<PendingRequest> {
       arrivalNs + allowedNs,
       generated ? this.#generated.of(model.inputBytes) : input,
       counts.unanswered,
-      counts.residentOn.size === 0,
+      this.#residency.isCold(modelId),
       model.execNs,
     );
     counts.unanswered++;
@@ -213,6 +218,27 @@ export class Serving implements SchedulerHost<PendingRequest> {
   /** Requests that have been taken and not been answered. */
   get unanswered(): number {
     return this.#unanswered;
+  }
+
+  /** Models whose weights are on a GPU, and the pages that they take. */
+  gpuUse(workerId: number, gpuId: number): GpuUse {
+    return this.#residency.use({ workerId, gpuId });
+  }
+
+  /** Unanswered requests by the path of their model, where there are any. */
+  unansweredByPath(): Map<string, number> {
+    const counts = new Map<string, number>();
+    for (const [id, { unanswered }] of this.#counts) {
+      if (unanswered === 0) continue;
+      const { path } = this.#models.get(id)!;
+      counts.set(path, (counts.get(path) ?? 0) + unanswered);
+    }
+    return counts;
+  }
+
+  /** The path of a model; "" when there is none of that id any more. */
+  pathOf(modelId: number): string {
+    return this.#models.get(modelId)?.path ?? "";
   }
 
   /** Refuses every further request with `message`; those that it has go on. */
@@ -274,9 +300,10 @@ export class Serving implements SchedulerHost<PendingRequest> {
         );
         break;
       case "EvictWeights":
-        this.#counts.get(action.modelId)?.residentOn.delete(gpuName(action));
+        this.#residency.evicted(action.gpu, action.modelId);
         id = peer.send("EvictWeights", header, onResult);
     }
+    this.#telemetry.onSent?.({ actionId: id, action, sentNs });
   }
 
   refuse(request: PendingRequest, status: Exclude<RequestStatus, 0>, message: string): void {
@@ -400,7 +427,9 @@ export class Serving implements SchedulerHost<PendingRequest> {
       );
     }
     if (action.type === "LoadWeights" && outcome.status === ActionStatus.success) {
-      this.#counts.get(action.modelId)?.residentOn.add(gpuName(action));
+      const { workerId } = action.gpu;
+      const pages = this.#runnersOf.get(action.modelId)?.get(workerId)?.weightsPages ?? 0;
+      this.#residency.loaded(action.gpu, action.modelId, pages);
     }
     this.#outputs = outputs ?? [];
     this.#succeeded = 0;
@@ -457,7 +486,3 @@ export class Serving implements SchedulerHost<PendingRequest> {
 }
 
 const ACTION_TYPES = { LoadWeights: 1, Infer: 2, EvictWeights: 3 } as const;
-
-function gpuName({ gpu }: { readonly gpu: { workerId: number; gpuId: number } }): string {
-  return `${gpu.workerId}/${gpu.gpuId}`;
-}

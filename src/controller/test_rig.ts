@@ -7,6 +7,8 @@ import { Client, type ClientOptions, type InferOptions, type Model } from "../cl
 import type { Result } from "../client/result.ts";
 import { Infer4 } from "../scheduler/infer4/infer4.ts";
 import type { Scheduler, SchedulerHost } from "../scheduler/scheduler.ts";
+import { ControllerMetrics } from "../telemetry/metrics/controller_metrics.ts";
+import { WorkerMetrics } from "../telemetry/metrics/worker_metrics.ts";
 import type { ActionRecord, RequestRecord } from "../telemetry/records.ts";
 import type { ActionKind, MessageOf, ResultKind } from "../wire/describe.ts";
 import type { Link, LinkHandler } from "../wire/link.ts";
@@ -44,6 +46,7 @@ export interface WorkerOptions {
 
 export interface TestWorker {
   readonly server: WorkerServer;
+  readonly metrics: WorkerMetrics;
   readonly lines: readonly string[];
   /** The worker's end. */
   readonly link: BreakableLink;
@@ -64,6 +67,12 @@ export class Cluster {
   readonly lines: string[] = [];
   readonly requests: RequestRecord[] = [];
   readonly actions: ActionRecord[] = [];
+  /** With labels for three models, and three users. */
+  readonly metrics = new ControllerMetrics(
+    () => this.controller.view(),
+    (id) => this.controller.pathOf(id),
+    3,
+  );
 
   constructor(
     options: Partial<ControllerOptions> = {},
@@ -77,8 +86,16 @@ export class Cluster {
       (line) => this.lines.push(line),
       { ...DEFAULT_CONTROLLER_OPTIONS, ...options },
       {
-        onRequest: (record) => this.requests.push(record),
-        onAction: (record) => this.actions.push(record),
+        onRequest: (record) => {
+          this.requests.push(record);
+          this.metrics.onRequest(record);
+        },
+        onAction: (record) => {
+          this.actions.push(record);
+          this.metrics.onAction(record);
+        },
+        onSent: (sent) => this.metrics.onSent(sent),
+        onRejected: (status) => this.metrics.onRejected(status),
       },
       (host) => makeScheduler(this.clock, host),
     );
@@ -94,7 +111,8 @@ export class Cluster {
       ...options.config,
     };
     const lines: string[] = [];
-    const server = new WorkerServer({
+    const metrics = new WorkerMetrics(() => server.view());
+    const server: WorkerServer = new WorkerServer({
       clock,
       backend: new EmulatedBackend({
         clock,
@@ -104,8 +122,9 @@ export class Cluster {
       }),
       config,
       log: (line) => lines.push(line),
+      telemetry: metrics,
     });
-    return { server, lines, link: this.connectWorker(server.accept, clock, options.link) };
+    return { server, metrics, lines, link: this.connectWorker(server.accept, clock, options.link) };
   }
 
   /** Connects the controller to a worker, and returns the worker's end. */

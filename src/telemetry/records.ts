@@ -38,6 +38,14 @@ export type DecidedAction =
     | { readonly type: "LoadWeights" | "EvictWeights" }
   );
 
+/** An action that has been sent, and has not ended. */
+export interface SentAction {
+  readonly actionId: number;
+  readonly action: DecidedAction;
+  /** In nanoseconds of the controller's clock. */
+  readonly sentNs: number;
+}
+
 /** An action and what came of it. Times in nanoseconds of the controller's clock. */
 export interface ActionRecord {
   readonly actionId: number;

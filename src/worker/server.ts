@@ -4,8 +4,11 @@
  */
 import { type Clock, every, SECOND, type Timer } from "../core/clock.ts";
 import type { Log } from "../core/log.ts";
+import type { PeerTraffic } from "../telemetry/metrics/network_metrics.ts";
+import type { WorkerStateView } from "../telemetry/metrics/worker_metrics.ts";
 import type { WorkerTelemetry } from "../telemetry/worker_records.ts";
 import type { Link, LinkHandler } from "../wire/link.ts";
+import { TrafficTotals } from "../wire/traffic_totals.ts";
 import { Activity, ErrorDigest } from "./activity.ts";
 import type { Backend } from "./backend.ts";
 import type { WorkerConfig } from "./config.ts";
@@ -37,6 +40,7 @@ export class WorkerServer {
   readonly #context: SessionContext;
   /** In the order in which they came. */
   readonly #sessions = new Set<Session>();
+  readonly #traffic = new TrafficTotals();
   #sessionsEver = 0;
   #report: Timer | null = null;
   #closed = false;
@@ -75,6 +79,34 @@ export class WorkerServer {
     return this.#activity.pending;
   }
 
+  /** What it has at the moment. */
+  view(): WorkerStateView {
+    return {
+      models: this.node.registry.size,
+      pending: this.pending,
+      gpus: this.node.gpus.map((gpu) => ({
+        name: gpu.info.name,
+        lost: gpu.lost !== null,
+        pages: gpu.cache.totalPages,
+        usedPages: gpu.cache.usedPages,
+        loadedModels: gpu.loadedModelIds().length,
+        queuedInfers: gpu.execution.queued,
+        queuedTransfers: gpu.transfers.queued,
+      })),
+      controllers: Array.from(this.#sessions, ({ number, link: { sync } }) => ({
+        id: number,
+        clockOffsetNs: sync.offsetNs,
+        roundTripNs: sync.rttNs,
+      })),
+    };
+  }
+
+  /** Connections with controllers. */
+  peers(): PeerTraffic[] {
+    const open = Array.from(this.#sessions, ({ link }) => link.traffic);
+    return [{ role: "controller", connections: open.length, ...this.#traffic.with(open) }];
+  }
+
   /** Refuses every further action with status 3; those that it has go on: see {@link pending}. */
   drain(): void {
     this.node.drain();
@@ -91,6 +123,7 @@ export class WorkerServer {
 
   #forget(session: Session, reason: string): void {
     this.#sessions.delete(session);
+    this.#traffic.ended(session.link.traffic);
     if (this.#closed) return;
     this.#log(`Controller ${session.link.peer} is gone: ${reason}`);
     if (this.#sessions.size > 0) return;

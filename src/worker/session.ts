@@ -38,13 +38,15 @@ const QUIET: ReadonlySet<ActionKind> = new Set(["Infer", "LoadWeights", "EvictWe
 
 export class Session implements LinkHandler, Requester {
   readonly link: Link;
+  /** Counts the controllers that a worker has had. */
+  readonly number: number;
   readonly #context: SessionContext;
   readonly #trace: ActionTrace | null;
   #open = true;
 
-  /** @param number of the session, for telemetry. */
   constructor(link: Link, number: number, context: SessionContext) {
     this.link = link;
+    this.number = number;
     this.#context = context;
     const { clock, telemetry } = context;
     this.#trace = telemetry === null ? null : new ActionTrace(clock, telemetry, number, link.sync);

@@ -1,35 +1,57 @@
-/** The shared token of a cluster, and who may connect without one: options of all nodes. */
-import { Option } from "commander";
+/** What nodes prove themselves with, and who may connect without: options of all nodes. */
+import type { Command } from "commander";
 import { type Access, MAX_TOKEN_LENGTH } from "../wire/access.ts";
+import type { TlsIdentity } from "../wire/tls.ts";
 import { UsageError } from "./exit.ts";
+import { readTls, type TlsOptions, tlsOptions } from "./tls_files.ts";
 
 /** Fewer characters could be guessed. */
 const MIN_TOKEN_LENGTH = 16;
 
-export interface TokenOptions {
+/** What a node shows to those that it connects to. */
+export interface Credentials {
+  readonly token: string | null;
+  readonly tls: TlsIdentity | null;
+}
+
+export interface CredentialOptions extends TlsOptions {
   readonly tokenFile?: string;
 }
 
-export interface AccessOptions extends TokenOptions {
+export interface AccessOptions extends CredentialOptions {
   readonly insecure: boolean;
 }
 
-export function tokenOption(): Option {
-  return new Option(
+/** Adds the options of a node that connects to others. */
+export function addCredentialOptions(command: Command): Command {
+  command.option(
     "--token-file <file>",
     "the cluster's shared token, instead of CLOCKWORK_TOKEN's value",
   );
+  for (const option of tlsOptions()) command.addOption(option);
+  return command;
 }
 
-export function insecureOption(): Option {
-  return new Option("--insecure", "without a token, serve other machines too").default(false);
+/** Adds the options of a node that listens. */
+export function addAccessOptions(command: Command): Command {
+  return addCredentialOptions(command)
+    .option("--insecure", "without a token and TLS, serve other machines too", false);
+}
+
+/** Lines on the environment for the help of all nodes; explanations begin in this column. */
+export function credentialsHelp(column: number): string {
+  return [
+    "  CLOCKWORK_TOKEN".padEnd(column) + "the cluster's shared token",
+    "  CLOCKWORK_TLS_CERT, CLOCKWORK_TLS_KEY, CLOCKWORK_TLS_CA",
+    " ".repeat(column) + "files for TLS, unless --tls-cert, --tls-key and --tls-ca name them",
+  ].join("\n");
 }
 
 /**
  * The token of the file or else of the environment; null if neither is given.
  * @throws {UsageError} that does not tell the token.
  */
-export function readToken({ tokenFile }: TokenOptions): string | null {
+function readToken({ tokenFile }: CredentialOptions): string | null {
   const where = tokenFile ?? "CLOCKWORK_TOKEN";
   let token: string;
   try {
@@ -50,12 +72,25 @@ export function readToken({ tokenFile }: TokenOptions): string | null {
   return token;
 }
 
-/** Whom a node serves, and what it says to those that it connects to. */
-export function readAccess(options: AccessOptions): Access {
-  return { token: readToken(options), insecure: options.insecure };
+/**
+ * What the options and the environment name.
+ * @throws {UsageError} that does not tell the secrets.
+ */
+export function readCredentials(options: CredentialOptions): Credentials {
+  return { token: readToken(options), tls: readTls(options) };
 }
 
-/** As an option of what connects. */
-export function asToken(token: string | null): { token?: string } {
-  return token === null ? {} : { token };
+/** Whom a node with these credentials serves. */
+export function accessOf({ token }: Credentials, { insecure }: AccessOptions): Access {
+  return { token, insecure };
+}
+
+/** As options of what connects. */
+export function asPeer({ token, tls }: Credentials): { token?: string; tls?: TlsIdentity } {
+  return { ...(token === null ? {} : { token }), ...asTls(tls) };
+}
+
+/** As an option of what listens. */
+export function asTls(tls: TlsIdentity | null): { tls?: TlsIdentity } {
+  return tls === null ? {} : { tls };
 }

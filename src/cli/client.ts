@@ -10,7 +10,12 @@ import { ParameterError, usage } from "../client/workloads/parameters.ts";
 import { findWorkload, workloads } from "../client/workloads/registry.ts";
 import type { Plan, Workload } from "../client/workloads/workload.ts";
 import { runSession } from "./client_session.ts";
-import { readToken, tokenOption, type TokenOptions } from "./access_options.ts";
+import {
+  addCredentialOptions,
+  type CredentialOptions,
+  credentialsHelp,
+  readCredentials,
+} from "./access_options.ts";
 import { UsageError } from "./exit.ts";
 import { parseDuration, parseInteger } from "./parse.ts";
 import { CLIENT_PORT } from "./ports.ts";
@@ -19,7 +24,7 @@ import { StopSignals } from "./stop_signals.ts";
 /** Columns that the help of workloads takes. */
 const HELP_WIDTH = 96;
 
-interface Options extends TokenOptions {
+interface Options extends CredentialOptions {
   readonly duration?: number;
   readonly interval: number;
   readonly wait: number;
@@ -31,7 +36,7 @@ interface Options extends TokenOptions {
 }
 
 export function clientCommand(): Command {
-  return new Command("client")
+  const command = new Command("client")
     .description("Runs a workload against a controller and prints what it measures.")
     .argument("<address>", `the controller, HOST[:PORT]; the port is ${CLIENT_PORT} by default`)
     .argument("<workload>", "the name of a workload, see below")
@@ -56,10 +61,9 @@ export function clientCommand(): Command {
         .argParser(parseInteger(1, 1_000_000)).default(DEFAULT_MAX_OUTSTANDING),
     )
     .option("--user <n>", "number of the user to ask as", parseInteger(0, 0xffff_ffff), 0)
-    .addOption(tokenOption())
     .option("--json", "print measurements as lines of JSON, and all else to stderr", false)
-    .addHelpText("after", help())
-    .action(runClient);
+    .addHelpText("after", help());
+  return addCredentialOptions(command).action(runClient);
 }
 
 function timeOption(flags: string, description: string, seconds: number): Option {
@@ -81,7 +85,7 @@ function help(): string {
     "Environment:",
     "  CLOCKWORK_MODEL_DIR         directory in which models are found by name, one folder each",
     "  CLOCKWORK_DISABLE_INPUTS=1  send no inputs with requests; the workers make them",
-    "  CLOCKWORK_TOKEN             the cluster's shared token, if the controller asks for one",
+    credentialsHelp(30),
     "  AZURE_TRACE_DIR             directory of the Azure trace, for the azure workloads",
   );
   return lines.join("\n");
@@ -110,7 +114,7 @@ async function runClient(
 ): Promise<void> {
   // Whatever is wrong with the command line is found before anything is connected.
   const { address, modelDir, plan } = prepare(addressText, workloadName, parameters);
-  const token = readToken(options);
+  const credentials = readCredentials(options);
   const say = options.json ? console.error : console.log;
   const sendInputs = Deno.env.get("CLOCKWORK_DISABLE_INPUTS") !== "1";
   say(`Running workload \`${workloadName}\` on ${formatAddress(address)}`);
@@ -126,7 +130,7 @@ async function runClient(
   try {
     const session = {
       address,
-      token,
+      credentials,
       plan,
       modelDir,
       durationNs: options.duration ?? Infinity,

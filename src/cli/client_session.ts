@@ -10,14 +10,14 @@ import type { ModelDir } from "../client/model_dir.ts";
 import { WorkloadRun } from "../client/workload_run.ts";
 import type { Plan } from "../client/workloads/workload.ts";
 import { intervalJson, intervalLine, summaryJson, summaryLines } from "./client_output.ts";
-import { asToken } from "./access_options.ts";
+import { asPeer, type Credentials } from "./access_options.ts";
 import { CliError } from "./exit.ts";
 import type { StopSignals } from "./stop_signals.ts";
 
 export interface SessionOptions {
   readonly address: Address;
   /** What the controller may ask for. */
-  readonly token: string | null;
+  readonly credentials: Credentials;
   readonly plan: Plan;
   readonly modelDir: ModelDir;
   /** From the first request on; Infinity: until a signal. */
@@ -138,7 +138,7 @@ async function open(
     maxOutstanding,
     maxQueuedBytes: Infinity,
     userId: options.userId,
-    ...asToken(options.token),
+    ...asPeer(options.credentials),
   };
   const giveUpNs = clock.now() + options.waitNs;
   for (let tries = 0; !stop.requested; tries++) {

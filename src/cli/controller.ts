@@ -19,9 +19,16 @@ import {
 import { ControllerMetrics } from "../telemetry/metrics/controller_metrics.ts";
 import { networkMetrics } from "../telemetry/metrics/network_metrics.ts";
 import { TsvLog } from "../telemetry/tsv_log.ts";
-import type { Access } from "../wire/access.ts";
 import { formatAddress, listen } from "../wire/tcp.ts";
-import { type AccessOptions, insecureOption, readAccess, tokenOption } from "./access_options.ts";
+import {
+  accessOf,
+  type AccessOptions,
+  addAccessOptions,
+  asTls,
+  type Credentials,
+  credentialsHelp,
+  readCredentials,
+} from "./access_options.ts";
 import { CliError, UsageError } from "./exit.ts";
 import {
   ACTION_LOG,
@@ -80,7 +87,7 @@ export function controllerCommand(): Command {
   const { defaultSloNs, maxExecNs, maxBatchSize, maxRequests, maxModels } =
     DEFAULT_CONTROLLER_OPTIONS;
   const { scheduleAheadNs, maxGpus } = DEFAULT_INFER4_OPTIONS;
-  return new Command("controller")
+  const command = new Command("controller")
     .description(
       "Takes clients' requests and schedules them on workers.\n\n" +
         "TYPE is the scheduler:\n" +
@@ -122,8 +129,6 @@ export function controllerCommand(): Command {
     )
     .option("--log-files <n>", "files of a log to keep", parseInteger(1, 1000), DEFAULT_LOG_FILES)
     .addOption(drainOption())
-    .addOption(tokenOption())
-    .addOption(insecureOption())
     .option("--max-connections <n>", "connections at a time", parseInteger(1, 1e6), 10_000)
     .option("--max-requests <n>", "unanswered requests", parseInteger(1, 1e8), maxRequests)
     .option("--max-models <n>", "models, copies included", parseInteger(1, 1e6), maxModels)
@@ -134,12 +139,13 @@ export function controllerCommand(): Command {
     .addHelpText(
       "after",
       "\nEnvironment:\n" +
-        "  CLOCKWORK_TOKEN    the cluster's shared token\n" +
-        "  CLOCKWORK_LOG_DIR  directory for clockwork_request_log.tsv and clockwork_action_log.tsv\n" +
-        "                     (made if missing; when not set, /local if that exists);\n" +
-        "                     `clockwork report DIRECTORY` shows what is in them\n" +
+        "  CLOCKWORK_LOG_DIR      directory for clockwork_request_log.tsv and\n" +
+        "                         clockwork_action_log.tsv (made if missing; when not set, /local if\n" +
+        "                         that exists); `clockwork report DIRECTORY` shows what is in them\n" +
+        credentialsHelp(25) + "\n" +
         "\nExample:\n  clockwork controller INFER4 127.0.0.1:12345 --max-batch 16\n",
-    )
+    );
+  return addAccessOptions(command)
     .action(async (type: string, workers: string, values: string[], options: Options) => {
       const scheduler = schedulers.find(({ name }) => name === type);
       if (scheduler === undefined) {
@@ -188,7 +194,7 @@ async function runController(
 ): Promise<void> {
   const log = console.log;
   const users = options.users === undefined ? DEFAULT_USER_POLICY : readUsers(options.users);
-  const access = readAccess(options);
+  const credentials = readCredentials(options);
   const clock = new SystemClock();
   const stop = new StopSignals();
   let connections: WorkerConnections | null = null;
@@ -245,10 +251,17 @@ async function runController(
       refused++;
       console.error(`${peer} was refused: ${reason}`);
     };
-    const listener = listenForPeers(options, access, workers.join, clock, controller, onRefused);
+    const listener = listenForPeers(
+      options,
+      credentials,
+      workers.join,
+      clock,
+      controller,
+      onRefused,
+    );
     try {
       if (options.metrics !== undefined) {
-        metricsServer = await serveMetrics(options.metrics, access, [
+        metricsServer = await serveMetrics(options.metrics, accessOf(credentials, options), [
           ...ownProcessMetrics(clock, "controller"),
           ...metrics!.metrics(),
           ...networkMetrics(() => controller.peers(), () => refused),
@@ -257,7 +270,7 @@ async function runController(
       logs = openLogs(clock, options);
       printOptions(scheduler, controllerOptions, infer4);
       log(`IO service thread listening for clients on ${formatAddress(listener.address)}`);
-      connections = new WorkerConnections(clock, controller, stop, access.token);
+      connections = new WorkerConnections(clock, controller, stop, credentials);
       await Promise.race([connections.connectAll(workers.addresses), stop.stopped]);
       await connections.follow(workers.sources);
       if (!stop.requested) {
@@ -296,7 +309,7 @@ async function linksEnded(controller: Controller, clock: Clock): Promise<void> {
 /** Clients, and workers where they may come by themselves. */
 function listenForPeers(
   options: Options,
-  access: Access,
+  credentials: Credentials,
   join: boolean,
   clock: Clock,
   controller: Controller,
@@ -309,7 +322,8 @@ function listenForPeers(
       {
         role: "controller",
         maxConnections: options.maxConnections,
-        access,
+        access: accessOf(credentials, options),
+        ...asTls(credentials.tls),
         peerRoles: join ? ["client", "worker"] : ["client"],
         onRefused,
       },

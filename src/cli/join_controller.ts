@@ -3,7 +3,7 @@ import { type Clock, MS, SECOND } from "../core/clock.ts";
 import type { Log } from "../core/log.ts";
 import type { Accept } from "../wire/link.ts";
 import { type Address, connect, formatAddress } from "../wire/tcp.ts";
-import { asToken } from "./access_options.ts";
+import { asPeer, type Credentials } from "./access_options.ts";
 import type { StopSignals } from "./stop_signals.ts";
 
 /** Pause before the controller is tried again: doubled after each failure, up to the second. */
@@ -17,7 +17,7 @@ export function joinController(
   stop: StopSignals,
   log: Log,
   accept: Accept,
-  token: string | null,
+  credentials: Credentials,
 ): void {
   const name = formatAddress(address);
   let problem = "";
@@ -29,7 +29,7 @@ export function joinController(
   };
   const attempt = (pauseNs: number) => {
     const options = { role: "worker", peerRoles: ["controller"] } as const;
-    connect(address, clock, { ...options, ...asToken(token) }, (link) => {
+    connect(address, clock, { ...options, ...asPeer(credentials) }, (link) => {
       const handler = accept(link);
       problem = "";
       log(`Joined controller ${name}`);

@@ -11,9 +11,16 @@ import type { Backend } from "../worker/backend.ts";
 import { ConfigError, readWorkerConfig, type WorkerConfig } from "../worker/config.ts";
 import { ModelDirs } from "../worker/model_dirs.ts";
 import { WorkerServer } from "../worker/server.ts";
-import type { Access } from "../wire/access.ts";
 import { type Address, formatAddress, listen, type Listener, parseAddress } from "../wire/tcp.ts";
-import { type AccessOptions, insecureOption, readAccess, tokenOption } from "./access_options.ts";
+import {
+  accessOf,
+  type AccessOptions,
+  addAccessOptions,
+  asTls,
+  type Credentials,
+  credentialsHelp,
+  readCredentials,
+} from "./access_options.ts";
 import { CliError, UsageError } from "./exit.ts";
 import { drained, drainOption } from "./drain.ts";
 import {
@@ -51,7 +58,7 @@ export interface WorkerSetup {
 
 /** Adds the options that both workers have. */
 export function addServeOptions(command: Command): Command {
-  return command
+  command
     .option("-c, --config <file>", "configuration, instead of config/default.cfg")
     .addOption(
       new Option("-p, --port <port>", "port to listen on for controllers")
@@ -73,9 +80,8 @@ export function addServeOptions(command: Command): Command {
       ]),
     )
     .addOption(metricsOption())
-    .addOption(drainOption())
-    .addOption(tokenOption())
-    .addOption(insecureOption());
+    .addOption(drainOption());
+  return addAccessOptions(command);
 }
 
 function parseController(text: string): Address {
@@ -92,7 +98,7 @@ Environment:
   CLOCKWORK_MODEL_DIR    directory in which models are found by name, one folder each, unless
                          --model-dir names others; a worker reads models nowhere else
   CLOCKWORK_CONFIG_FILE  configuration, unless -c names one
-  CLOCKWORK_TOKEN        the cluster's shared token`;
+${credentialsHelp(25)}`;
 
 /**
  * Where a worker finds models, and all that it may read.
@@ -134,7 +140,7 @@ export async function serveWorker(
 ): Promise<void> {
   const log = console.log;
   log("Starting Clockwork Worker");
-  const access = readAccess(options);
+  const credentials = readCredentials(options);
   const setup = readConfig(options.config, log);
   const { config } = setup;
   const clock = new SystemClock();
@@ -149,21 +155,21 @@ export async function serveWorker(
   let refused = 0;
   const metricsServer = options.metrics === undefined
     ? null
-    : await serveMetrics(options.metrics, access, [
+    : await serveMetrics(options.metrics, accessOf(credentials, options), [
       ...ownProcessMetrics(clock, "worker"),
       ...metrics!.metrics(),
       ...networkMetrics(() => server.peers(), () => refused),
     ]);
   let listener: Listener | null = null;
   if (options.join === undefined) {
-    listener = listenFor(server, options, access, clock, (peer, reason) => {
+    listener = listenFor(server, options, credentials, clock, (peer, reason) => {
       refused++;
       log(`Refused a connection from ${peer}: ${reason}`);
     });
     log(`IO service thread listening on ${formatAddress(listener.address)}`);
   } else {
     log(`Joining controller ${formatAddress(options.join)}`);
-    joinController(options.join, clock, stop, log, server.accept, access.token);
+    joinController(options.join, clock, stop, log, server.accept, credentials);
   }
   await stop.stopped;
   listener?.close();
@@ -199,19 +205,20 @@ function both(
 
 function listenFor(
   server: WorkerServer,
-  { host, port }: ServeOptions,
-  access: Access,
+  options: ServeOptions,
+  credentials: Credentials,
   clock: Clock,
   onRefused: (peer: string, reason: string) => void,
 ): Listener {
   try {
     return listen(
-      { hostname: host, port },
+      { hostname: options.host, port: options.port },
       clock,
       {
         role: "worker",
         peerRoles: ["controller"],
-        access,
+        access: accessOf(credentials, options),
+        ...asTls(credentials.tls),
         onRefused,
       },
       server.accept,

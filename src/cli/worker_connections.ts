@@ -6,7 +6,7 @@ import { type Clock, every, MS, SECOND, type Timer } from "../core/clock.ts";
 import type { Controller } from "../controller/controller.ts";
 import type { Accept, Link } from "../wire/link.ts";
 import { type Address, connect, formatAddress } from "../wire/tcp.ts";
-import { asToken } from "./access_options.ts";
+import { asPeer, type Credentials } from "./access_options.ts";
 import { CliError } from "./exit.ts";
 import type { StopSignals } from "./stop_signals.ts";
 import type { WorkerSource } from "./worker_list.ts";
@@ -31,7 +31,7 @@ export class WorkerConnections {
   readonly #clock: Clock;
   readonly #controller: Controller;
   readonly #stop: StopSignals;
-  readonly #token: string | null;
+  readonly #credentials: Credentials;
   /** By address. */
   readonly #members = new Map<string, Member>();
   /** Named by the user: no list takes these away. */
@@ -47,12 +47,17 @@ export class WorkerConnections {
     this.#reread();
   };
 
-  /** `token` is what workers may ask for. */
-  constructor(clock: Clock, controller: Controller, stop: StopSignals, token: string | null) {
+  /** `credentials` are what workers may ask for. */
+  constructor(
+    clock: Clock,
+    controller: Controller,
+    stop: StopSignals,
+    credentials: Credentials,
+  ) {
     this.#clock = clock;
     this.#controller = controller;
     this.#stop = stop;
-    this.#token = token;
+    this.#credentials = credentials;
   }
 
   /**
@@ -171,7 +176,12 @@ export class WorkerConnections {
       };
     };
     const options = { role: "controller", peerRoles: ["worker"] } as const;
-    return connect(member.address, this.#clock, { ...options, ...asToken(this.#token) }, accept);
+    return connect(
+      member.address,
+      this.#clock,
+      { ...options, ...asPeer(this.#credentials) },
+      accept,
+    );
   }
 
   #retryLater(member: Member, pauseNs: number): void {

@@ -90,7 +90,7 @@ function nameSource(name: string): WorkerSource {
       // A machine with both kinds of address is one worker, not two.
       const ipv4 = found.filter(({ family }) => family === 4);
       const chosen = new Set((ipv4.length > 0 ? ipv4 : found).map(({ address }) => address));
-      return [...chosen].sort().map((address) => ({ hostname: address, port }));
+      return [...chosen].sort().map((address) => ({ hostname: address, port, name: hostname }));
     },
   };
 }

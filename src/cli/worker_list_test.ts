@@ -28,7 +28,9 @@ Deno.test("a file of workers has comments, and no worker twice; what is wrong is
 
 Deno.test("a name stands for all of its addresses; one that there is not is told of", async () => {
   const [localhost] = parseWorkers("dns:localhost:7").sources;
-  assert.deepEqual(await localhost!.read(), [{ hostname: "127.0.0.1", port: 7 }]);
+  assert.deepEqual(await localhost!.read(), [
+    { hostname: "127.0.0.1", port: 7, name: "localhost" },
+  ]);
   const [missing] = parseWorkers("@/no/such/file").sources;
   await assert.rejects(missing!.read(), /cannot read the list of workers \/no\/such\/file/);
 });

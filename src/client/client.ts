@@ -10,6 +10,7 @@ import { RequestStatus } from "../core/status.ts";
 import type { Link, LinkHandler } from "../wire/link.ts";
 import type { AnyMessage, Header, Kind } from "../wire/messages.ts";
 import { type Catalogue, catalogueReader } from "./catalogue.ts";
+import type { TlsIdentity } from "../wire/tls.ts";
 import type { Done, Failure, Result } from "./result.ts";
 
 /** Requests that may wait for their answers at a time, unless the options say otherwise. */
@@ -26,6 +27,8 @@ export interface ClientOptions {
   readonly maxOutstanding?: number;
   /** The token that the controller asks for, if it does. */
   readonly token?: string;
+  /** Speaks TLS: certificates of the client, and of whom it believes. */
+  readonly tls?: TlsIdentity;
   /** No request is sent while this many bytes wait for the network; 256 MiB by default. */
   readonly maxQueuedBytes?: number;
   /** Pause between two tries while the controller is initializing, in nanoseconds. */

@@ -50,11 +50,15 @@ export async function connectClient(
   let client: Client | undefined;
   // The client itself refuses requests when too many bytes wait, rather than lose the connection.
   const role = { role: "client", peerRoles: ["controller"], maxQueuedBytes: Infinity } as const;
-  const secret = options.token === undefined ? {} : { token: options.token };
+  const { token, tls } = options;
+  const credentials = {
+    ...(token === undefined ? {} : { token }),
+    ...(tls === undefined ? {} : { tls }),
+  };
   await connectLink(
     address,
     clock,
-    { ...role, ...secret },
+    { ...role, ...credentials },
     (link) => client = new Client(link, clock, options),
   );
   return new ClockworkClient(client!);

@@ -17,8 +17,8 @@ export const LOCAL_ONLY: Access = { token: null, insecure: false };
 /** Why a peer is refused on account of where it is; null: it is not. */
 export function addressRefusal(access: Access, local: boolean): string | null {
   if (local || access.token !== null || access.insecure) return null;
-  return "this node has no token, and so serves its own machine only: set CLOCKWORK_TOKEN for both " +
-    "sides, or start this one with --insecure";
+  return "this node has neither a token nor TLS, and so serves its own machine only: set " +
+    "CLOCKWORK_TOKEN or certificates for both sides, or start this one with --insecure";
 }
 
 /** Why a peer is refused on account of its token; null: it is not. Tells nothing of the right one. */

@@ -73,7 +73,10 @@ Deno.test("without a token, only peers on the same machine are served, unless to
   const far = await attempt(undefined, TOKEN, false);
   assert.equal(far.served, false);
   assert.match(far.said, /^PEER did not take the connection: .*serves its own machine only: set/);
-  assert.match(far.refused, /^this node has no token, .*or start this one with --insecure$/);
+  assert.match(
+    far.refused,
+    /^this node has neither a token nor TLS, .*or start this one with --insecure$/,
+  );
   assert.equal((await attempt({ token: null, insecure: true }, undefined, false)).served, true);
 });
 

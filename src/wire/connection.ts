@@ -16,6 +16,8 @@ export interface ByteStream {
   closeWrite(): Promise<void>;
   /** Ends both directions; reads and writes under way fail or end. May be called more than once. */
   close(): void;
+  /** Why the peer is not to be served, where the stream knows who it is. Asked once it has said Hello. */
+  readonly refusal?: string | null;
 }
 
 export type Role = "worker" | "controller" | "client";
@@ -310,7 +312,7 @@ export class Connection implements Link {
         `this is a ${ours}, which talks to a ${peerRoles.join(" or ")}, not to a ${role}`,
       );
     }
-    const refused = tokenRefusal(access, token ?? "");
+    const refused = this.#stream.refusal ?? tokenRefusal(access, token ?? "");
     if (refused !== null) return this.close(refused);
     this.#patience?.cancel();
     if (this.#options.helloLast) this.#sayHello();

@@ -186,6 +186,11 @@ export class FrameParser {
     const start = this.#start;
     // Checked first: another protocol's greeting may be shorter than a frame.
     if (view.getUint16(start) !== MAGIC || view.getUint8(start + 2) !== FORMAT) {
+      if (isTls(view, start)) {
+        throw new ProtocolError(
+          "the peer speaks TLS: give certificates to both sides (--tls-cert), or to neither",
+        );
+      }
       throw new ProtocolError(
         "not a Clockwork frame: is the peer a Clockwork node of the same version, on the right port?",
       );
@@ -283,6 +288,12 @@ export class FrameParser {
 }
 
 const NO_PAYLOAD = new Uint8Array(0);
+
+/** A TLS record: an alert or a handshake, of any version. */
+function isTls(view: DataView, start: number): boolean {
+  const type = view.getUint8(start);
+  return (type === 0x15 || type === 0x16) && view.getUint8(start + 1) === 3;
+}
 
 /** A finite number whose integer part is exact. */
 function isTime(ns: number): boolean {

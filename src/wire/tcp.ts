@@ -8,10 +8,13 @@ import {
   type ConnectionOptions,
 } from "./connection.ts";
 import type { Accept } from "./link.ts";
+import { connectTls, serveTls, type TlsIdentity } from "./tls.ts";
 
 export interface Address {
   readonly hostname: string;
   readonly port: number;
+  /** The name that its certificate must have, where that is not `hostname`. */
+  readonly name?: string;
 }
 
 /**
@@ -34,7 +37,10 @@ export function formatAddress({ hostname, port }: Address): string {
   return hostname.includes(":") ? `[${hostname}]:${port}` : `${hostname}:${port}`;
 }
 
-type PeerOptions = Omit<ConnectionOptions, "address">;
+interface PeerOptions extends Omit<ConnectionOptions, "address"> {
+  /** Speaks TLS, and serves peers with a certificate only, wherever they are. */
+  readonly tls?: TlsIdentity;
+}
 
 export interface ListenOptions extends PeerOptions {
   /** Further connections are closed at once. */
@@ -77,8 +83,10 @@ export function listen(
   const maxConnections = options.maxConnections ?? 10_000;
   let connections = 0;
   const take = (conn: Deno.TcpConn) => {
-    const stream = tcpStream(conn, () => connections--);
+    const socket = tcpStream(conn, () => connections--);
     connections++;
+    const { tls } = options;
+    const stream = tls === undefined ? socket : serveTls(socket, tls);
     const remote = conn.remoteAddr as Deno.NetAddr;
     const name = formatAddress(remote);
     const connection = new Connection(
@@ -89,7 +97,7 @@ export function listen(
       (reason) => options.onRefused?.(name, reason),
     );
     const local = (options.isLocal ?? isLocal)(conn.localAddr.hostname, remote.hostname);
-    const refused = addressRefusal(options.access ?? LOCAL_ONLY, local);
+    const refused = tls === undefined ? addressRefusal(options.access ?? LOCAL_ONLY, local) : null;
     if (refused !== null) connection.refuse(refused);
     else if (connections > maxConnections) {
       connection.refuse(`limit of ${maxConnections} connections`);
@@ -142,9 +150,11 @@ export async function connect(
     }
     throw new Error(`cannot connect to ${name}: ${(error as Error).message}`);
   }
+  const socket = tcpStream(conn);
+  const { tls } = options;
   await new Promise<void>((resolve, reject) => {
     new Connection(
-      tcpStream(conn),
+      tls === undefined ? socket : connectTls(socket, tls, address.name ?? address.hostname),
       clock,
       { ...options, address: name },
       (link) => {

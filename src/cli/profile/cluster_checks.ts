@@ -5,7 +5,7 @@ import { describeBytes } from "../../wire/describe.ts";
 import { ConfigError, readWorkerConfig } from "../../worker/config.ts";
 import { ModelDirs, ModelFileError } from "../../worker/model_dirs.ts";
 import { readModelFolder } from "../../worker/model_files.ts";
-import { readToken } from "../access_options.ts";
+import { readCredentials } from "../access_options.ts";
 import { UsageError } from "../exit.ts";
 import { DEFAULT_LOG_FILE_MB, DEFAULT_LOG_FILES } from "../log_file.ts";
 import { type Check, checksOf } from "./check.ts";
@@ -153,9 +153,11 @@ function token(): Check {
   const name = "Token";
   const fix = 'export CLOCKWORK_TOKEN="$(openssl rand -hex 32)", the same on all machines';
   try {
-    return readToken({}) === null
+    const { token, tls } = readCredentials({});
+    if (token !== null) return check(name, "ok", "set");
+    return tls === null
       ? check(name, "warning", "not set: nodes serve this machine only", fix)
-      : check(name, "ok", "set");
+      : check(name, "ok", "not set: nodes ask for certificates");
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;
     return check(name, "failed", error.message, fix);

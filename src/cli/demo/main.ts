@@ -20,7 +20,7 @@ let stopping = false;
 function start(name: string, args: string[], env: Record<string, string>): ClockworkProcess {
   if (stopping) throw new Error("stopping already");
   show("demo", `$ clockwork ${args.join(" ")}`);
-  const started = new ClockworkProcess(name, args, env);
+  const started = new ClockworkProcess(name, args, { env });
   processes.push(started);
   return started;
 }

@@ -11,20 +11,32 @@ export function show(name: string, line: string): void {
   console.log(`${name.padEnd(NAME_WIDTH)} | ${line}`);
 }
 
+export interface ProcessOptions {
+  /** Besides the environment of this process. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** Gets each line with the process's name; by default it is printed. */
+  readonly show?: (name: string, line: string) => void;
+  /** Of Deno, besides those that the program always has. */
+  readonly flags?: readonly string[];
+}
+
 export class ClockworkProcess {
   readonly name: string;
   /** Resolves to the exit code when the process has ended and all its lines are shown. */
   readonly ended: Promise<number>;
   readonly #child: Deno.ChildProcess;
+  readonly #show: (name: string, line: string) => void;
   readonly #waiting: { pattern: RegExp; resolve: (line: string) => void }[] = [];
   #running = true;
 
-  /** Starts `clockwork ARGS…` with `env` besides the environment of this process. */
-  constructor(name: string, args: readonly string[], env: Record<string, string> = {}) {
+  /** Starts `clockwork ARGS…`. */
+  constructor(name: string, args: readonly string[], options: ProcessOptions = {}) {
+    const [run, ...self] = RUN_SELF;
     this.name = name;
+    this.#show = options.show ?? show;
     this.#child = new Deno.Command(Deno.execPath(), {
-      args: [...RUN_SELF, ...args],
-      env: { ...env, NO_COLOR: "1" },
+      args: [run!, ...options.flags ?? [], ...self, ...args],
+      env: { ...options.env, NO_COLOR: "1" },
       stdin: "null",
       stdout: "piped",
       stderr: "piped",
@@ -36,6 +48,10 @@ export class ClockworkProcess {
       this.#running = false;
       return status.code;
     });
+  }
+
+  get pid(): number {
+    return this.#child.pid;
   }
 
   /** Resolves to the first line from now on that matches; rejects if the process ends before. */
@@ -68,7 +84,7 @@ export class ClockworkProcess {
   }
 
   #onLine(line: string): void {
-    show(this.name, line);
+    this.#show(this.name, line);
     for (let i = this.#waiting.length - 1; i >= 0; i--) {
       const { pattern, resolve } = this.#waiting[i]!;
       if (!pattern.test(line)) continue;

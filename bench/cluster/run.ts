@@ -102,8 +102,8 @@ export async function runScenario(scenario: Scenario, options: BenchOptions): Pr
   let cpuBefore: number | null = null;
   cluster.onController = (line) => {
     if (line.startsWith("Pauses ")) pauses = line;
-    // Loading and compiling come before; what a request costs is wanted.
-    if (line.startsWith("Network Status:")) cpuBefore ??= cpuSeconds(cluster.controller.pid);
+    // The loading of models comes before; what a request costs is wanted.
+    if (line.includes("Admitting inference requests")) cpuBefore ??= cpuSeconds(cluster.controller.pid);
   };
   let summary: ClientSummary | null = null;
   const args = ["client", `127.0.0.1:${cluster.port}`, ...scenario.workload];

@@ -103,7 +103,9 @@ export async function runScenario(scenario: Scenario, options: BenchOptions): Pr
   cluster.onController = (line) => {
     if (line.startsWith("Pauses ")) pauses = line;
     // The loading of models comes before; what a request costs is wanted.
-    if (line.includes("Admitting inference requests")) cpuBefore ??= cpuSeconds(cluster.controller.pid);
+    if (line.includes("Admitting inference requests")) {
+      cpuBefore ??= cpuSeconds(cluster.controller.pid);
+    }
   };
   let summary: ClientSummary | null = null;
   const args = ["client", `127.0.0.1:${cluster.port}`, ...scenario.workload];

@@ -49,6 +49,7 @@ import {
   serveMetrics,
 } from "./metrics_server.ts";
 import { parseInteger } from "./parse.ts";
+import { printPauses, watchPauses } from "./pauses.ts";
 import { CLIENT_PORT } from "./ports.ts";
 import { schedulers, type SchedulerType } from "./schedulers.ts";
 import { StopSignals } from "./stop_signals.ts";
@@ -224,6 +225,8 @@ async function runController(
       logs.actions?.close();
     };
     closeAtExit(closeLogs);
+    const pauses = watchPauses(clock);
+    printPauses(clock, pauses, log);
     const metrics = options.metrics === undefined
       ? null
       : new ControllerMetrics(() => controller.view(), (id) => controller.pathOf(id));
@@ -262,7 +265,7 @@ async function runController(
     try {
       if (options.metrics !== undefined) {
         metricsServer = await serveMetrics(options.metrics, accessOf(credentials, options), [
-          ...ownProcessMetrics(clock, "controller"),
+          ...ownProcessMetrics(clock, "controller", pauses),
           ...metrics!.metrics(),
           ...networkMetrics(() => controller.peers(), () => refused),
         ]);

@@ -9,6 +9,7 @@ import { type ProcessFacts, processMetrics } from "../telemetry/metrics/process_
 import { type Access, addressRefusal, isLocal, sameSecret } from "../wire/access.ts";
 import { type Address, formatAddress, parseAddress } from "../wire/tcp.ts";
 import { CliError } from "./exit.ts";
+import { watchPauses } from "./pauses.ts";
 
 export interface MetricsOptions {
   readonly metrics?: Address;
@@ -33,8 +34,12 @@ function parseMetricsAddress(text: string): Address {
 }
 
 /** The metrics of a process, by what Deno tells of it. */
-export function ownProcessMetrics(clock: Clock, role: string): Metric[] {
-  return processMetrics(clock, config.version, role, (): ProcessFacts => {
+export function ownProcessMetrics(
+  clock: Clock,
+  role: string,
+  pauses = watchPauses(clock),
+): Metric[] {
+  const facts = (): ProcessFacts => {
     const { rss, heapUsed } = Deno.memoryUsage();
     const { user, system } = process.cpuUsage();
     return {
@@ -43,7 +48,8 @@ export function ownProcessMetrics(clock: Clock, role: string): Metric[] {
       cpuSeconds: (user + system) / 1e6,
       startSeconds: performance.timeOrigin / 1000,
     };
-  });
+  };
+  return processMetrics(clock, config.version, role, facts, pauses);
 }
 
 export interface MetricsServer {

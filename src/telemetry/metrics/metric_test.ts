@@ -92,7 +92,9 @@ Deno.test("the event loop's delay is how late calls are made", async () => {
     at: (ns: number, fn: () => void) => clock.at(ns + lateNs, fn),
   };
   const facts = { residentBytes: 1, heapBytes: 2, cpuSeconds: 3, startSeconds: 4 };
-  const metrics = processMetrics(late, "1.2.3", "worker", () => facts);
+  const metrics = processMetrics(late, "1.2.3", "worker", () => facts, {
+    total: { collector: 5, work: 6, machine: 7 },
+  });
   clock.advance(1 * SECOND);
   const before = await scrape(metrics);
   assert.equal(before.get("clockwork_event_loop_delay_seconds_count"), 20);
@@ -103,6 +105,7 @@ Deno.test("the event loop's delay is how late calls are made", async () => {
   const late50 = after.get('clockwork_event_loop_delay_seconds_bucket{le="0.05"}')!;
   assert.ok(after.get("clockwork_event_loop_delay_seconds_count")! - late50 >= 3);
   assert.equal(after.get('clockwork_info{version="1.2.3",role="worker"}'), 1);
+  assert.equal(after.get('clockwork_event_loop_pauses_total{cause="machine"}'), 7);
   assert.equal(after.get("process_resident_memory_bytes"), 1);
   assert.equal(after.get("process_start_time_seconds"), 4);
 });

@@ -1,5 +1,6 @@
 /** Metrics of the process itself: its memory, its CPU time, and how late its event loop is. */
 import { type Clock, every, MS, SECOND } from "../../core/clock.ts";
+import { PAUSE_CAUSES, type PauseWatch } from "../pauses.ts";
 import { counter, gauge, Histogram, histogram, type Metric, only } from "./metric.ts";
 
 /** What the operating system tells of the process. */
@@ -18,12 +19,14 @@ const DELAY_BOUNDS = [0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 
 /**
  * @param clock whose calls tell how late the event loop is.
  * @param role of the node, e.g. "worker".
+ * @param pauses those of the event loop.
  */
 export function processMetrics(
   clock: Clock,
   version: string,
   role: string,
   facts: () => ProcessFacts,
+  pauses: Pick<PauseWatch, "total">,
 ): Metric[] {
   const delay = new Histogram(DELAY_BOUNDS);
   let dueNs = clock.now() + PROBE_NS;
@@ -44,6 +47,12 @@ export function processMetrics(
       "How late calls that are due every 50 ms are made: what the event loop is late for everything",
       [],
       () => only(delay),
+    ),
+    counter(
+      "clockwork_event_loop_pauses_total",
+      "Times when the event loop stood still for more than 5 ms, by cause: collector, work or machine",
+      ["cause"],
+      () => PAUSE_CAUSES.map((cause) => [[cause], pauses.total[cause]] as const),
     ),
     gauge(
       "process_resident_memory_bytes",

@@ -48,6 +48,7 @@ import {
   ownProcessMetrics,
   serveMetrics,
 } from "./metrics_server.ts";
+import { addClientLimitOptions, type ClientLimitOptions, clientLimitsOf } from "./limit_options.ts";
 import { parseInteger } from "./parse.ts";
 import { printPauses, watchPauses } from "./pauses.ts";
 import { CLIENT_PORT } from "./ports.ts";
@@ -58,7 +59,7 @@ import { WorkerConnections } from "./worker_connections.ts";
 import { parseWorkers, type WorkerList } from "./worker_list.ts";
 
 /** The options in the order in which they may also be given as plain arguments. */
-interface Options extends AccessOptions, MetricsOptions {
+interface Options extends AccessOptions, ClientLimitOptions, MetricsOptions {
   generateInputs: boolean;
   maxGpus: number;
   scheduleAhead: number;
@@ -74,7 +75,6 @@ interface Options extends AccessOptions, MetricsOptions {
   logFiles: number;
   /** In nanoseconds. */
   drain: number;
-  maxConnections: number;
   maxRequests: number;
   maxModels: number;
   users?: string;
@@ -130,7 +130,6 @@ export function controllerCommand(): Command {
     )
     .option("--log-files <n>", "files of a log to keep", parseInteger(1, 1000), DEFAULT_LOG_FILES)
     .addOption(drainOption())
-    .option("--max-connections <n>", "connections at a time", parseInteger(1, 1e6), 10_000)
     .option("--max-requests <n>", "unanswered requests", parseInteger(1, 1e8), maxRequests)
     .option("--max-models <n>", "models, copies included", parseInteger(1, 1e6), maxModels)
     .option("--users <file>", "users' limits: weight, rate, burst and max_requests of each")
@@ -146,7 +145,7 @@ export function controllerCommand(): Command {
         credentialsHelp(25) + "\n" +
         "\nExample:\n  clockwork controller INFER4 127.0.0.1:12345 --max-batch 16\n",
     );
-  return addAccessOptions(command)
+  return addClientLimitOptions(addAccessOptions(command))
     .action(async (type: string, workers: string, values: string[], options: Options) => {
       const scheduler = schedulers.find(({ name }) => name === type);
       if (scheduler === undefined) {
@@ -324,7 +323,7 @@ function listenForPeers(
       clock,
       {
         role: "controller",
-        maxConnections: options.maxConnections,
+        ...clientLimitsOf(options),
         access: accessOf(credentials, options),
         ...asTls(credentials.tls),
         peerRoles: join ? ["client", "worker"] : ["client"],

@@ -30,6 +30,7 @@ import {
   serveMetrics,
 } from "./metrics_server.ts";
 import { joinController } from "./join_controller.ts";
+import { addLimitOptions, type LimitOptions, limitsOf } from "./limit_options.ts";
 import { parseInteger } from "./parse.ts";
 import { CLIENT_PORT, WORKER_PORT } from "./ports.ts";
 import { StopSignals } from "./stop_signals.ts";
@@ -39,7 +40,7 @@ import { openWorkerLogs } from "./worker_logs.ts";
 const CLOSE_TIMEOUT_NS = 1500 * MS;
 
 /** The options that both workers have. */
-export interface ServeOptions extends AccessOptions, MetricsOptions {
+export interface ServeOptions extends AccessOptions, LimitOptions, MetricsOptions {
   readonly config?: string;
   readonly port: number;
   readonly host: string;
@@ -81,7 +82,7 @@ export function addServeOptions(command: Command): Command {
     )
     .addOption(metricsOption())
     .addOption(drainOption());
-  return addAccessOptions(command);
+  return addLimitOptions(addAccessOptions(command));
 }
 
 function parseController(text: string): Address {
@@ -219,6 +220,7 @@ function listenFor(
         peerRoles: ["controller"],
         access: accessOf(credentials, options),
         ...asTls(credentials.tls),
+        ...limitsOf(options),
         onRefused,
       },
       server.accept,

@@ -1,7 +1,16 @@
-import { type Clock, MS, SECOND, type Timer } from "../core/clock.ts";
-import { type Access, LOCAL_ONLY, tokenRefusal } from "./access.ts";
+import { type Clock, SECOND, type Timer } from "../core/clock.ts";
+import { LOCAL_ONLY, tokenRefusal } from "./access.ts";
 import { ClockSync } from "./clock_sync.ts";
-import { DEFAULT_FRAME_LIMITS, type FrameLimits, FrameParser, ProtocolError } from "./frame.ts";
+import {
+  type ConnectionOptions,
+  DEFAULT_HELLO_NS,
+  DEFAULT_MAX_QUEUED_BYTES,
+  DEFAULT_MESSAGE_NS,
+  DEFAULT_PING_PERIOD_NS,
+  DEFAULT_SILENCE_NS,
+  type Role,
+} from "./connection_options.ts";
+import { DEFAULT_FRAME_LIMITS, FrameParser, ProtocolError } from "./frame.ts";
 import type { Link, LinkHandler, Traffic } from "./link.ts";
 import { type Header, type Kind, KIND_NUMBERS, PROTOCOL_VERSION } from "./messages.ts";
 import { SendQueue } from "./send_queue.ts";
@@ -20,43 +29,9 @@ export interface ByteStream {
   readonly refusal?: string | null;
 }
 
-export type Role = "worker" | "controller" | "client";
-
 /** As {@link Accept}, where peers of several roles may come. */
 export type AcceptPeer = (link: Link, peerRole: Role) => LinkHandler;
 
-export interface ConnectionOptions {
-  readonly role: Role;
-  /** Roles that the peer may have; another is told so and disconnected. */
-  readonly peerRoles: readonly Role[];
-  /**
-   * Says Hello only once the peer's has been found to be right, as the side that was connected to does: a
-   * peer that is refused then knows that it was never served.
-   */
-  readonly helloLast?: boolean;
-  /** Said to the peer, which may ask for it. Only to peers that were connected to: others could collect it. */
-  readonly token?: string;
-  /** Whom to serve, by the token in its Hello; by default anyone. */
-  readonly access?: Access;
-  /** For people: the peer's address. */
-  readonly address: string;
-  readonly limits?: FrameLimits;
-  /** A peer that lets more than this wait to be read is disconnected. */
-  readonly maxQueuedBytes?: number;
-  /** How often to send a Ping, so that neither clock estimates nor the peer's trust go stale. */
-  readonly pingPeriodNs?: number;
-  /** A peer that sends nothing at all, not even pings, for this long is given up. */
-  readonly silenceNs?: number;
-  /** A peer that has not said Hello this long after `start` is given up. */
-  readonly helloNs?: number;
-  /** Told when our own handler, or an `onSent`, threw. By default the error is printed. */
-  readonly onFault?: (error: unknown) => void;
-}
-
-const DEFAULT_MAX_QUEUED_BYTES = 512 * 2 ** 20;
-const DEFAULT_PING_PERIOD_NS = 250 * MS;
-const DEFAULT_SILENCE_NS = 30 * SECOND;
-const DEFAULT_HELLO_NS = 10 * SECOND;
 /** After `close`, the link ends when the peer has taken nothing for this long, or in any case … */
 const CLOSE_STALL_NS = 1 * SECOND;
 /** … this long after it. */
@@ -98,6 +73,11 @@ export class Connection implements Link {
   /** Pings sent since the peer last sent anything. */
   #unansweredPings = 0;
   #pingTimer: Timer | undefined;
+  /** When the message that is coming began; Infinity: none is. */
+  #begunNs = Infinity;
+  /** When a message last came or went that was not a ping. */
+  #busyNs = 0;
+  #peerRole: Role | undefined;
   /** Until the peer has said Hello: gives it up. While closing: ends the link. */
   #patience: Timer | undefined;
 
@@ -200,6 +180,7 @@ export class Connection implements Link {
     let payloadBytes = 0;
     for (let i = 0; i < payload.length; i++) payloadBytes += payload[i]!.length;
     const nowNs = this.#clock.now();
+    if (kind !== "Ping") this.#busyNs = nowNs;
     this.traffic.sentBytes += this.#queue.push(
       kind,
       id,
@@ -276,7 +257,12 @@ export class Connection implements Link {
     try {
       while (this.#closeReason === undefined) {
         const frame = this.#parser.next();
-        if (frame === null) return;
+        if (frame === null) {
+          if (this.#parser.idle) this.#begunNs = Infinity;
+          else this.#begunNs = Math.min(this.#begunNs, nowNs);
+          return;
+        }
+        this.#begunNs = Infinity;
         const { message } = frame;
         this.traffic.receivedMessages++;
         this.sync.observe(frame.sentNs, nowNs, frame.peerDeltaNs);
@@ -290,6 +276,7 @@ export class Connection implements Link {
             this.#greet(message.header);
             break;
           default:
+            this.#busyNs = nowNs;
             this.#call(() => this.#handler!.onMessage(message));
         }
       }
@@ -316,7 +303,9 @@ export class Connection implements Link {
     if (refused !== null) return this.close(refused);
     this.#patience?.cancel();
     if (this.#options.helloLast) this.#sayHello();
+    this.#peerRole = peerRole;
     this.#parser.refusal = (kind) => refuseKind(kind, peerRole, ours);
+    this.#parser.limits = this.#options.limitsOf?.(peerRole) ?? this.#parser.limits;
     this.#call(() => this.#handler = this.#accept(this, peerRole));
   }
 
@@ -350,10 +339,23 @@ export class Connection implements Link {
         this.#end(`the peer has been silent for ${silenceNs / SECOND} s`);
         return;
       }
+      const late = this.#lateness();
+      if (late !== null) return this.close(late);
       this.#unansweredPings++;
       this.send("Ping", 0, {});
       this.#schedulePing();
     });
+  }
+
+  /** Why a peer is given up that sends something from time to time; null: it is not. */
+  #lateness(): string | null {
+    const { messageNs = DEFAULT_MESSAGE_NS, idleNs = Infinity } = this.#options;
+    const nowNs = this.#clock.now();
+    if (nowNs - this.#begunNs > messageNs) {
+      return `a message was not complete after ${messageNs / SECOND} s`;
+    }
+    const idle = this.#peerRole === "client" && nowNs - this.#busyNs > idleNs;
+    return idle ? `no requests for ${idleNs / SECOND} s: connect again when there are some` : null;
   }
 
   #end(reason: string): void {

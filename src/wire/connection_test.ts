@@ -3,7 +3,8 @@ import { setImmediate } from "node:timers";
 import fc from "fast-check";
 import { MS, SECOND } from "../core/clock.ts";
 import { VirtualClock } from "../core/virtual_clock.ts";
-import { Connection, type ConnectionOptions, type Role } from "./connection.ts";
+import { Connection } from "./connection.ts";
+import type { ConnectionOptions, Role } from "./connection_options.ts";
 import { encodeFrame, type Frame, FrameParser } from "./frame.ts";
 import type { Link, LinkHandler } from "./link.ts";
 import { type AnyMessage, type Header, type Kind, PROTOCOL_VERSION } from "./messages.ts";
@@ -568,6 +569,57 @@ Deno.test("a peer that never says Hello is given up", async () => {
   const last = (await read()).at(-1)!.message;
   assert.deepEqual([last.kind, last.header], ["Goodbye", { message: "no Hello within 3 s" }]);
   assert.equal(clock.pending, 0);
+});
+
+Deno.test("a peer that never ends what it has begun is given up, however often it sends a byte", async () => {
+  const { clock, side, write, read } = await bare({ messageNs: 5 * SECOND });
+  await write(hello);
+  const bytes = Uint8Array.of(...frame("InferRequest", 1, REQUEST, 100), ...new Uint8Array(100));
+  // Slow, but each is whole in time.
+  for (const part of [bytes.subarray(0, 50), bytes.subarray(50), bytes.subarray(0, 1)]) {
+    await write(part);
+    await pass(clock, 4 * SECOND);
+  }
+  for (let i = 1; i < 4; i++) {
+    await write(bytes.subarray(i, i + 1));
+    await pass(clock, SECOND);
+  }
+  const reason = "a message was not complete after 5 s";
+  const told = (await read()).at(-1)!.message;
+  assert.deepEqual([told.kind, told.header], ["Goodbye", { message: reason }]);
+  await pass(clock, 2 * SECOND);
+  assert.deepEqual(side.events, ["accepted", "InferRequest 1", `closed: ${reason}`]);
+  assert.equal(clock.pending, 0);
+});
+
+Deno.test("a client that only pings may stay, unless there is a limit", async () => {
+  const { clock, client, controller } = await pair({ controller: { idleNs: 60 * SECOND } });
+  await passUntil(clock, 50 * SECOND);
+  client.link!.send("InferRequest", 1, REQUEST);
+  await passUntil(clock, 100 * SECOND);
+  controller.link!.send("InferResponse", 1, { output_size: 0 });
+  await passUntil(clock, 159 * SECOND);
+  assert.equal(client.events.length, 2);
+  await passUntil(clock, 163 * SECOND);
+  const reason = "no requests for 60 s: connect again when there are some";
+  assert.equal(client.events.at(-1), `closed: the peer closed: ${reason}`);
+  assert.equal(controller.events.at(-1), `closed: ${reason}`);
+});
+
+Deno.test("what a peer may send can depend on its role", async () => {
+  const large = { maxHeaderBytes: 1000, maxPayloadBytes: 1000 };
+  const small = { ...large, maxPayloadBytes: 10 };
+  const { client, controller, clock } = await pair({
+    controller: { limits: large, limitsOf: (role) => role === "client" ? small : large },
+  });
+  client.link!.send("InferRequest", 1, REQUEST, [new Uint8Array(10)]);
+  client.link!.send("InferRequest", 2, REQUEST, [new Uint8Array(11)]);
+  await passUntil(clock, 2 * SECOND);
+  assert.deepEqual(controller.events, [
+    "accepted",
+    "InferRequest 1",
+    "closed: protocol error: InferRequest: payload of 11 bytes, limit 10",
+  ]);
 });
 
 Deno.test("a connection that cannot be served is told why, and is no link", async () => {

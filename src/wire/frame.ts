@@ -116,7 +116,8 @@ const FIRST_STAGING_BYTES = 4 * 1024;
  * use.
  */
 export class FrameParser {
-  readonly #limits: FrameLimits;
+  /** May be changed between frames. */
+  limits: FrameLimits;
   readonly #reader = new MsgpackReader();
   /** Asked before anything is allocated for a frame; may be changed between frames. */
   refusal: Refusal | undefined;
@@ -130,7 +131,7 @@ export class FrameParser {
   #filled = 0;
 
   constructor(limits: FrameLimits = DEFAULT_FRAME_LIMITS) {
-    this.#limits = limits;
+    this.limits = limits;
   }
 
   /** Where to put the next bytes, once `next` has returned null; never empty. */
@@ -203,8 +204,8 @@ export class FrameParser {
     if (refused !== undefined) throw new ProtocolError(refused);
     const headerBytes = view.getUint32(start + 4);
     const payloadBytes = view.getUint32(start + 8);
-    const maxHeaderBytes = Math.min(this.#limits.maxHeaderBytes, maxHeaderBytesOf(kind));
-    const maxPayloadBytes = number < FIRST_PAYLOAD_KIND ? 0 : this.#limits.maxPayloadBytes;
+    const maxHeaderBytes = Math.min(this.limits.maxHeaderBytes, maxHeaderBytesOf(kind));
+    const maxPayloadBytes = number < FIRST_PAYLOAD_KIND ? 0 : this.limits.maxPayloadBytes;
     if (headerBytes > maxHeaderBytes) {
       throw new ProtocolError(`${kind}: header of ${headerBytes} bytes, limit ${maxHeaderBytes}`);
     }

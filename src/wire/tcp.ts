@@ -1,12 +1,8 @@
 /** Links over Deno TCP. The only file that opens sockets. */
 import type { Clock } from "../core/clock.ts";
 import { addressRefusal, isLocal, LOCAL_ONLY } from "./access.ts";
-import {
-  type AcceptPeer,
-  type ByteStream,
-  Connection,
-  type ConnectionOptions,
-} from "./connection.ts";
+import { type AcceptPeer, type ByteStream, Connection } from "./connection.ts";
+import type { ConnectionOptions } from "./connection_options.ts";
 import type { Accept } from "./link.ts";
 import { connectTls, serveTls, type TlsIdentity } from "./tls.ts";
 
@@ -45,11 +41,15 @@ interface PeerOptions extends Omit<ConnectionOptions, "address"> {
 export interface ListenOptions extends PeerOptions {
   /** Further connections are closed at once. */
   readonly maxConnections?: number;
+  /** As `maxConnections`, of those that come from one address. */
+  readonly maxConnectionsPerAddress?: number;
   /** Whether a peer's address is of this machine, given our end's; by default by {@link isLocal}. */
   readonly isLocal?: (local: string, remote: string) => boolean;
   /** Told of connections that ended before the peer had said that it is one we talk to. */
   readonly onRefused?: (peer: string, reason: string) => void;
 }
+
+export const DEFAULT_MAX_CONNECTIONS = 10_000;
 
 export interface Listener {
   readonly address: Address;
@@ -80,14 +80,22 @@ export function listen(
     }
     throw new Error(`cannot listen on ${where}: ${(error as Error).message}`);
   }
-  const maxConnections = options.maxConnections ?? 10_000;
+  const { maxConnections = DEFAULT_MAX_CONNECTIONS, maxConnectionsPerAddress = Infinity } = options;
   let connections = 0;
+  const byAddress = new Map<string, number>();
+  const count = (hostname: string, change: 1 | -1): number => {
+    connections += change;
+    const ofAddress = (byAddress.get(hostname) ?? 0) + change;
+    if (ofAddress === 0) byAddress.delete(hostname);
+    else byAddress.set(hostname, ofAddress);
+    return ofAddress;
+  };
   const take = (conn: Deno.TcpConn) => {
-    const socket = tcpStream(conn, () => connections--);
-    connections++;
+    const remote = conn.remoteAddr;
+    const socket = tcpStream(conn, () => count(remote.hostname, -1));
+    const ofAddress = count(remote.hostname, 1);
     const { tls } = options;
     const stream = tls === undefined ? socket : serveTls(socket, tls);
-    const remote = conn.remoteAddr as Deno.NetAddr;
     const name = formatAddress(remote);
     const connection = new Connection(
       stream,
@@ -101,6 +109,8 @@ export function listen(
     if (refused !== null) connection.refuse(refused);
     else if (connections > maxConnections) {
       connection.refuse(`limit of ${maxConnections} connections`);
+    } else if (ofAddress > maxConnectionsPerAddress) {
+      connection.refuse(`limit of ${maxConnectionsPerAddress} connections from one address`);
     } else connection.start();
   };
   let listening = true;

@@ -191,6 +191,16 @@ Deno.test("beyond the limit of connections, a peer is told so", async () => {
   listener.close();
 });
 
+Deno.test("one address may have fewer connections than all", async () => {
+  const { listener } = echo({ maxConnections: 3, maxConnectionsPerAddress: 1 });
+  const first = await client(listener);
+  await assert.rejects(client(listener), /limit of 1 connections from one address/);
+  await first.close();
+  while (listener.connections > 0) await new Promise((resolve) => setTimeout(resolve, 1));
+  await (await client(listener)).close();
+  listener.close();
+});
+
 Deno.test("a peer that is sent too much while it sends still learns why it was closed", async () => {
   // Closing a socket with unread data resets the connection, which would lose the goodbye.
   const { listener } = echo({ limits: { maxHeaderBytes: 1000, maxPayloadBytes: 1000 } });

@@ -1,7 +1,10 @@
 /**
- * What metrics cost: of each request and action while they happen, and of a scrape. A request that is
- * served alone costs a round of the first: the request, its inference sent, and its result.
+ * What metrics cost: of each request and action while they happen, and of a scrape; and what the live
+ * state costs, while nobody watches and while somebody does. A request that is served alone costs a round:
+ * the request, its inference sent, and its result.
  */
+import { VirtualClock } from "../src/core/virtual_clock.ts";
+import { LiveState } from "../src/telemetry/live/live_state.ts";
 import { ControllerMetrics } from "../src/telemetry/metrics/controller_metrics.ts";
 import { Exposition } from "../src/telemetry/metrics/exposition.ts";
 import type { ActionRecord, RequestRecord } from "../src/telemetry/records.ts";
@@ -71,16 +74,26 @@ const actions = requests.map((request, i): ActionRecord => ({
   goodput: 1,
 }));
 
-let i = 0;
-Deno.bench("a request and its inference", () => {
-  i = (i + 1) & 4095;
-  const action = actions[i]!;
-  metrics.onSent(action);
-  metrics.onAction(action);
-  metrics.onRequest(requests[i]!);
-});
+function round(observer: Pick<ControllerMetrics, "onSent" | "onAction" | "onRequest">) {
+  let i = 0;
+  return () => {
+    i = (i + 1) & 4095;
+    const action = actions[i]!;
+    observer.onSent(action);
+    observer.onAction(action);
+    observer.onRequest(requests[i]!);
+  };
+}
+
+const unwatched = new LiveState(new VirtualClock(), () => "");
+const watched = new LiveState(new VirtualClock(), (id) => `model${id % PATHS}/model`);
+watched.poll(0);
+
+Deno.bench("metrics: a request and its inference", round(metrics));
+Deno.bench("live state, not watched: the same", round(unwatched));
+Deno.bench("live state, watched: the same", round(watched));
 
 const exposition = new Exposition(metrics.metrics());
-Deno.bench(`a scrape of ${PATHS} models, ${GPUS} GPUs and 201 users`, async () => {
+Deno.bench(`metrics: a scrape of ${PATHS} models, ${GPUS} GPUs and 201 users`, async () => {
   await exposition.read();
 });

@@ -8,6 +8,7 @@
 import { type Clock, MS, SECOND, type Timer } from "../core/clock.ts";
 import { RequestStatus } from "../core/status.ts";
 import type { Link, LinkHandler } from "../wire/link.ts";
+import type { ClusterState } from "../wire/cluster_state.ts";
 import type { AnyMessage, Header, Kind } from "../wire/messages.ts";
 import { type Catalogue, catalogueReader } from "./catalogue.ts";
 import type { TlsIdentity } from "../wire/tls.ts";
@@ -219,6 +220,14 @@ export class Client implements LinkHandler {
         },
       );
     askFrom(0);
+  }
+
+  /**
+   * Tells what the cluster is doing, and what it has done since an earlier answer, whose `cursor` is
+   * given; 0 for all that is known. To be asked every second or so: what few ask for is not kept for long.
+   */
+  clusterState(cursor: number, done: Done<ClusterState>): void {
+    this.#ask("ClusterStateRequest", { cursor }, "ClusterStateResponse", (state) => state, done);
   }
 
   /** Asks to take a model's weights off the GPUs. */

@@ -19,6 +19,7 @@ import { payloads } from "../wire/payload_pool.ts";
 export { type Clock, MS, SECOND, type Timer, US } from "../core/clock.ts";
 export { RequestStatus } from "../core/status.ts";
 export { SystemClock } from "../core/system_clock.ts";
+export type { ClusterState } from "../wire/cluster_state.ts";
 export { type Address, parseAddress } from "../wire/tcp.ts";
 export type { TlsIdentity } from "../wire/tls.ts";
 export { Client, type ClientOptions, type InferOptions, type Model, NO_INPUT } from "./client.ts";

@@ -1,4 +1,5 @@
 import { RequestStatus } from "../core/status.ts";
+import type { ClusterState } from "../wire/cluster_state.ts";
 import type { Client, InferOptions, Model } from "./client.ts";
 import { NO_INPUT } from "./client.ts";
 import { type Done, RequestError } from "./result.ts";
@@ -74,6 +75,14 @@ export class ClockworkClient {
   /** Lists the loaded models, once the controller is initialized. */
   ls(): Promise<readonly Model[]> {
     return this.#settled("listing models", (done) => this.callbacks.ls(done));
+  }
+
+  /** What the cluster does and has done: see {@link Client.clusterState}. */
+  clusterState(cursor = 0): Promise<ClusterState> {
+    return this.#settled(
+      "asking for the state",
+      (done) => this.callbacks.clusterState(cursor, done),
+    );
   }
 
   /** Rejects what waits for answers, and resolves when the connection has ended. */

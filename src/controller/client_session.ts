@@ -20,6 +20,7 @@ export interface ClientRequests {
     id: number,
     header: Header<"DescribeModelsRequest">,
   ): void;
+  clusterState(session: ClientSession, id: number, header: Header<"ClusterStateRequest">): void;
   /** The client is gone; what it asked for may go on, its answers go nowhere. */
   left(session: ClientSession): void;
 }
@@ -69,6 +70,8 @@ export class ClientSession implements LinkHandler {
       case "DescribeModelsRequest":
         // Asked again and again: a line each would drown all others.
         return this.#requests.describeModels(this, id, message.header);
+      case "ClusterStateRequest":
+        return this.#requests.clusterState(this, id, message.header);
       default:
         this.#link.close(`a client may not send ${message.kind}`);
     }
@@ -99,6 +102,10 @@ export class ClientSession implements LinkHandler {
 
   sendDescriptions(id: number, header: Header<"DescribeModelsResponse">): void {
     this.#link.send("DescribeModelsResponse", id, header);
+  }
+
+  sendState(id: number, header: Header<"ClusterStateResponse">): void {
+    this.#link.send("ClusterStateResponse", id, header);
   }
 
   sendEvicted(id: number): void {

@@ -13,6 +13,7 @@ import type { Scheduler, SchedulerHost } from "../scheduler/scheduler.ts";
 import type { Accept, Link, LinkHandler } from "../wire/link.ts";
 import type { Header } from "../wire/messages.ts";
 import { type ClientRequests, ClientSession } from "./client_session.ts";
+import { clusterState } from "./cluster_state.ts";
 import { ModelCatalogue } from "./model_catalogue.ts";
 import {
   factsFromState,
@@ -26,6 +27,7 @@ import { type ModelGroup, ModelGroups } from "./model_groups.ts";
 import type { ControllerOptions } from "./options.ts";
 import { clusterLines, servingLines } from "./report.ts";
 import { type PendingRequest, type ServedModel, Serving, type Telemetry } from "./serving.ts";
+import { LiveState } from "../telemetry/live/live_state.ts";
 import type { ControllerView, WorkerView } from "../telemetry/metrics/controller_metrics.ts";
 import type { PeerTraffic } from "../telemetry/metrics/network_metrics.ts";
 import { SummaryPrinter } from "./summary_printer.ts";
@@ -55,6 +57,7 @@ export class Controller implements ClientRequests {
   readonly #options: ControllerOptions;
   readonly #serving: Serving;
   readonly #summary: SummaryPrinter;
+  readonly #live: LiveState;
   /** Those that are connected. */
   readonly #workers = new Set<Worker>();
   #nextWorkerId = 0;
@@ -94,15 +97,21 @@ export class Controller implements ClientRequests {
     this.#serving = new Serving(clock, options, {
       onRequest: (record) => {
         this.#summary.onRequest(record);
+        this.#live.onRequest(record);
         telemetry.onRequest(record);
       },
       onAction: (record) => {
         this.#summary.onAction(record);
+        this.#live.onAction(record);
         telemetry.onAction(record);
       },
-      onSent: (sent) => telemetry.onSent?.(sent),
+      onSent: (sent) => {
+        this.#live.onSent(sent);
+        telemetry.onSent?.(sent);
+      },
       onRejected: (status) => telemetry.onRejected?.(status),
     }, makeScheduler);
+    this.#live = new LiveState(clock, (modelId) => this.pathOf(modelId));
     this.#summary = new SummaryPrinter(
       clock,
       this.#log,
@@ -123,7 +132,9 @@ export class Controller implements ClientRequests {
     const worker: Worker = { peer, state: null };
     this.#workers.add(worker);
     if (this.#phase !== "connecting") {
-      this.#log(`Worker ${peer.id} (${link.peer}) has come`);
+      const come = `Worker ${peer.id} (${link.peer}) has come`;
+      this.#log(come);
+      this.#live.note(come, () => come);
       // Not within this call: the link has no handler yet.
       this.#clock.at(this.#clock.now(), () => this.#query(worker));
     }
@@ -172,6 +183,7 @@ export class Controller implements ClientRequests {
   /** Answers all that waits, tells clients and workers, and stops. */
   close(reason: string): void {
     this.#summary.close();
+    this.#live.close();
     this.#loadStageTimer?.cancel();
     this.#serving.close(reason);
     this.#closed = true;
@@ -218,13 +230,27 @@ export class Controller implements ClientRequests {
   ): void {
     session.sendDescriptions(id, {
       ...this.#catalogue.from(model_id, revision),
-      state: this.#draining !== null
-        ? "draining"
-        : this.#phase === "serving"
-        ? "serving"
-        : "initializing",
+      state: this.#state,
       default_slo_ns: this.#options.defaultSloNs,
     });
+  }
+
+  clusterState(
+    session: ClientSession,
+    id: number,
+    { cursor }: Header<"ClusterStateRequest">,
+  ): void {
+    const nowNs = this.#clock.now();
+    const state = this.#state;
+    session.sendState(
+      id,
+      clusterState(this.#live, this.view(), this.#groups, state, nowNs, cursor),
+    );
+  }
+
+  get #state(): "initializing" | "serving" | "draining" {
+    if (this.#draining !== null) return "draining";
+    return this.#phase === "serving" ? "serving" : "initializing";
   }
 
   evict(session: ClientSession, id: number): void {
@@ -257,7 +283,7 @@ export class Controller implements ClientRequests {
         `no_of_copies is ${copies}, but this controller has room for ${room} more models`,
       );
     }
-    if (this.#live.length === 0) {
+    if (this.#ready.length === 0) {
       return this.#workers.size === 0
         ? fail(RequestStatus.unavailable, "no worker is connected")
         : fail(RequestStatus.initializing, "no worker has told its state yet");
@@ -294,7 +320,7 @@ export class Controller implements ClientRequests {
     let waiting = leaving.length;
     let problem = "";
     this.#unloading++;
-    const peers = () => this.#live.map(({ peer }) => peer);
+    const peers = () => this.#ready.map(({ peer }) => peer);
     for (const group of leaving) {
       this.#catalogue.leaves(group);
       unloadEverywhere(this.#clock, this.#log, this.#serving, peers, group, (found) => {
@@ -315,7 +341,7 @@ export class Controller implements ClientRequests {
 
   // Start-up.
 
-  get #live(): Worker[] {
+  get #ready(): Worker[] {
     return [...this.#workers].filter(({ state }) => state !== null);
   }
 
@@ -351,7 +377,7 @@ export class Controller implements ClientRequests {
   /** Loads what nobody has to ask for, as soon as there is a worker. */
   #preload(): void {
     const { preload } = this.#options;
-    if (preload === null || this.#phase !== "awaiting" || this.#live.length === 0) return;
+    if (preload === null || this.#phase !== "awaiting" || this.#ready.length === 0) return;
     this.#load(preload.path, preload.copies, (_, facts, problem) => {
       if (facts === null) this.#log(`${preload.path} could not be loaded: ${problem}`);
     });
@@ -380,9 +406,9 @@ export class Controller implements ClientRequests {
     this.#log("(Startup-end) Transitioning to scheduler");
     this.#phase = "serving";
     this.#catalogue.changed();
-    for (const worker of this.#live) this.#serve(worker);
+    for (const worker of this.#ready) this.#serve(worker);
     for (const group of this.#groups) this.#serveModels(group);
-    const lines = servingLines(this.#live.map((worker) => this.#reported(worker)), [
+    const lines = servingLines(this.#ready.map((worker) => this.#reported(worker)), [
       ...this.#groups.models(),
     ]);
     for (const line of lines) this.#log(line);
@@ -456,7 +482,7 @@ export class Controller implements ClientRequests {
     this.#loading++;
     this.#copiesLoading += copies;
     this.#loadStageTimer?.cancel();
-    const asked = this.#live;
+    const asked = this.#ready;
     const range = { firstId, copies, path };
     const limits = this.#options;
     loadOnWorkers(this.#clock, this.#log, limits, asked, range, (facts, specs, problem) => {
@@ -473,7 +499,7 @@ export class Controller implements ClientRequests {
     this.#groups.add(group);
     this.#catalogue.changed();
     if (this.#phase === "serving") this.#serveModels(group);
-    for (const worker of this.#live) {
+    for (const worker of this.#ready) {
       if (!asked.includes(worker)) this.#equipWith(group, worker, () => {});
     }
   }
@@ -495,7 +521,9 @@ export class Controller implements ClientRequests {
     const { peer, state } = worker;
     this.#workers.delete(worker);
     this.#catalogue.changed();
-    this.#log(`Worker ${peer.id} (${peer.link.peer}) lost: ${reason}`);
+    const lost = `Worker ${peer.id} (${peer.link.peer}) lost: ${reason}`;
+    this.#log(lost);
+    this.#live.note(lost, () => lost);
     this.#workerTraffic.ended(peer.link.traffic);
     if (this.#phase === "serving" && state !== null) this.#serving.removeWorker(peer.id);
     for (const group of this.#groups) {
@@ -503,7 +531,7 @@ export class Controller implements ClientRequests {
       group.specs = new Map([...group.specs].filter(([id]) => id !== peer.id));
       if (this.#phase === "serving") this.#serveModels(group);
     }
-    if (this.#live.length === 0 && this.#phase !== "connecting" && this.#phase !== "querying") {
+    if (this.#ready.length === 0 && this.#phase !== "connecting" && this.#phase !== "querying") {
       this.#log("No worker is connected any more: requests are refused until one is back");
     }
     this.#afterQuery();
@@ -514,7 +542,7 @@ export class Controller implements ClientRequests {
   /** The cluster as it is now. */
   view(): ControllerView {
     return {
-      workers: this.#live.map((worker) => this.#viewOf(worker)),
+      workers: this.#ready.map((worker) => this.#viewOf(worker)),
       models: this.#groups.copies,
       unanswered: this.#serving.unanswered,
       unansweredByModel: () => this.#serving.unansweredByPath(),
@@ -562,7 +590,7 @@ export class Controller implements ClientRequests {
   }
 
   #printCluster(): void {
-    const workers = this.#live.map((worker) => this.#reported(worker));
+    const workers = this.#ready.map((worker) => this.#reported(worker));
     for (const line of clusterLines(workers, this.#groups.models())) this.#log(line);
   }
 }

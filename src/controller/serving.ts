@@ -445,6 +445,7 @@ export class Serving implements SchedulerHost<PendingRequest> {
       endNs: outcome.endNs,
       copyOutputEndNs,
       goodput,
+      message: outcome.message,
     });
   }
 

@@ -64,6 +64,8 @@ export interface ActionRecord {
   readonly gpuClock: number;
   /** Fraction of the batch answered in time; 1 for actions without requests. */
   readonly goodput: number;
+  /** What was wrong, where it failed. */
+  readonly message?: string;
 }
 
 /** The names of a log's columns in their order, each with how to read it from a row. */

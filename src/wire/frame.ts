@@ -313,6 +313,7 @@ function maxHeaderBytesOf(kind: Kind): number {
     case "LoadModelFromDiskResult":
     case "DescribeModelsResponse":
       // The names and shapes of 256 inputs and 256 outputs.
+    case "ClusterStateResponse":
       return 2 ** 20;
     default:
       return 64 * 1024;

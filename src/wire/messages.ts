@@ -5,6 +5,7 @@
  * Tensors are payload, never part of a header: one blob a request, the blobs concatenated in order.
  */
 import { MAX_TOKEN_LENGTH } from "./access.ts";
+import { clusterState } from "./cluster_state.ts";
 import {
   dimension,
   type HeaderOf,
@@ -234,6 +235,15 @@ const kinds = {
     }),
   },
 
+  /** Answered in every phase of the controller. */
+  ClusterStateRequest: {
+    number: 70,
+    header: record({
+      /** As the last answer said it; 0 to be told all. */
+      cursor: bytes,
+    }),
+  },
+
   // Responses: controller -> client, with the request's id.
   /** Payload: the output. */
   InferResponse: { number: 80, header: record({ output_size: bytes }) },
@@ -282,6 +292,7 @@ const kinds = {
       next_model_id: id,
     }),
   },
+  ClusterStateResponse: { number: 86, header: record(clusterState) },
   /** Any request that failed. `request_type` is the failed request's kind number less 64. */
   ErrorResponse: {
     number: 95,

@@ -121,6 +121,11 @@ Deno.test("versions, roles and limits are those of the code", () => {
     limits.get("header of LsResponse and GetWorkerStateResult"),
     `${maxHeaderBytes / 2 ** 20} MiB`,
   );
-  assert.equal(limits.get("header of LoadModelFromDiskResult and DescribeModelsResponse"), "1 MiB");
+  assert.equal(
+    limits.get(
+      "header of LoadModelFromDiskResult, DescribeModelsResponse and ClusterStateResponse",
+    ),
+    "1 MiB",
+  );
   assert.equal(limits.get("payload"), `${maxPayloadBytes / 2 ** 20} MiB`);
 });

@@ -75,6 +75,12 @@ export class ClockworkProcess {
     clearTimeout(timer);
   }
 
+  /** Ends the process as a crash does. */
+  async kill(): Promise<void> {
+    this.#signal("SIGKILL");
+    await this.ended;
+  }
+
   #signal(signal: Deno.Signal): void {
     try {
       this.#child.kill(signal);

@@ -175,7 +175,9 @@ Deno.test("CLOCKWORK_DISABLE_INPUTS=1 sends no payload; a controller that goes a
     if (++inferences === 20) link.close("maintenance");
   });
   const { code, stdout, stderr } = await ended(
-    spawn(["client", controller.address, "simple"], { CLOCKWORK_DISABLE_INPUTS: "1" }),
+    spawn(["client", controller.address, "simple", "--no-reconnect"], {
+      CLOCKWORK_DISABLE_INPUTS: "1",
+    }),
   );
   assert.equal(code, 1);
   assert.deepEqual(sizes, new Set([0]));

@@ -5,6 +5,7 @@ import { SECOND } from "../core/clock.ts";
 import { SystemClock } from "../core/system_clock.ts";
 import { type Address, formatAddress, parseAddress } from "../wire/tcp.ts";
 import { DEFAULT_MAX_OUTSTANDING } from "../client/client.ts";
+import { DEFAULT_RECONNECT_NS } from "../client/connect.ts";
 import { ModelDir } from "../client/model_dir.ts";
 import { ParameterError, usage } from "../client/workloads/parameters.ts";
 import { findWorkload, workloads } from "../client/workloads/registry.ts";
@@ -28,6 +29,8 @@ interface Options extends CredentialOptions {
   readonly duration?: number;
   readonly interval: number;
   readonly wait: number;
+  /** Nanoseconds; false: not at all. */
+  readonly reconnect: number | false;
   readonly slo?: number;
   readonly seed: number;
   readonly user: number;
@@ -46,6 +49,14 @@ export function clientCommand(): Command {
       timeOption("--interval <time>", "time from one line of measurements to the next", 10),
     )
     .addOption(timeOption("--wait <time>", "how long to try to connect", 5))
+    .addOption(
+      timeOption(
+        "--reconnect <time>",
+        "how long to try to connect again when the connection is lost",
+        DEFAULT_RECONNECT_NS / SECOND,
+      ),
+    )
+    .option("--no-reconnect", "end when the connection is lost")
     .option(
       "--slo <time>",
       "time allowed for requests whose workload says nothing of it, e.g. 100ms, instead of the " +
@@ -136,6 +147,7 @@ async function runClient(
       durationNs: options.duration ?? Infinity,
       intervalNs: options.interval,
       waitNs: options.wait,
+      reconnectNs: options.reconnect || 0,
       seed: options.seed,
       userId: options.user,
       sloNs: options.slo,

@@ -8,15 +8,21 @@ function ms(ns: number): string {
 }
 
 /**
- * E.g. `throughput=401.83 min=3.82 max=7.74 mean=4.96`; `failed=` and `dropped=` follow when some were.
+ * E.g. `throughput=401.83 min=3.82 max=7.74 mean=4.96`; `failed=`, `undecided=` and `dropped=` follow when
+ * some were.
  */
 export function intervalLine(interval: Interval): string {
-  const { throughput, minNs, maxNs, meanNs, failed, dropped } = interval;
+  const { throughput, minNs, maxNs, meanNs } = interval;
   const line = `throughput=${throughput.toFixed(2)} min=${ms(minNs)} max=${ms(maxNs)} mean=${
     ms(meanNs)
   }`;
-  return line + (failed === 0 ? "" : ` failed=${failed}`) +
-    (dropped === 0 ? "" : ` dropped=${dropped}`);
+  return line + counts(interval);
+}
+
+/** Those of the counts that are not 0. */
+function counts(of: { failed: number; undecided: number; dropped: number }): string {
+  return (["failed", "undecided", "dropped"] as const)
+    .map((name) => of[name] === 0 ? "" : ` ${name}=${of[name]}`).join("");
 }
 
 const dropReasons: Readonly<Record<DropReason, string>> = {
@@ -26,18 +32,23 @@ const dropReasons: Readonly<Record<DropReason, string>> = {
 };
 
 export function summaryLines(summary: Summary): string[] {
-  const { requests, succeeded, goodput, p50Ns, p99Ns, maxNs, durationNs, late } = summary;
+  const { requests, succeeded, undecided, goodput, p50Ns, p99Ns, maxNs, durationNs, late } =
+    summary;
   const line = `requests=${requests} success=${successPercent(summary).toFixed(2)}% ` +
     `p50=${ms(p50Ns)} p99=${ms(p99Ns)} max=${ms(maxNs)} goodput=${goodput.toFixed(2)} ` +
     `duration=${(durationNs / SECOND).toFixed(1)}s`;
   // Rounding must not hide a failure in a long run.
-  const failed = requests - succeeded;
+  const failed = requests - succeeded - undecided;
   const dropped = droppedOf(summary);
   return [
-    line + (failed === 0 ? "" : ` failed=${failed}`) + (dropped === 0 ? "" : ` dropped=${dropped}`),
+    line + counts({ failed, undecided, dropped }),
     ...summary.failures.map(({ status, count, example }) =>
       `failed ${count} × ${describeStatus(status)}${example === "" ? "" : `: ${example}`}`
     ),
+    ...(undecided === 0 ? [] : [
+      `undecided ${undecided}: sent, but the connection was lost before the answer: they may or may not ` +
+      "have been executed",
+    ]),
     ...(succeeded === summary.inTime ? [] : [
       `answered ${succeeded - summary.inTime} after their deadline: they do not count as success`,
     ]),
@@ -57,14 +68,23 @@ function droppedOf({ drops }: Summary): number {
   return Object.values(drops).reduce((sum, count) => sum + count, 0);
 }
 
+/** What became of the connection. */
+export interface ConnectionCounts {
+  readonly reconnects: number;
+  /** Answers that no request was waiting for, second answers among them. */
+  readonly strayAnswers: number;
+}
+
 /** One interval as a line of JSON; a latency that there is not is null. */
 export function intervalJson(interval: Interval): string {
-  const { durationNs, succeeded, failed, dropped, throughput, minNs, maxNs, meanNs } = interval;
+  const { durationNs, succeeded, failed, undecided, dropped, throughput, minNs, maxNs, meanNs } =
+    interval;
   return JSON.stringify({
     type: "interval",
     duration_s: durationNs / SECOND,
     succeeded,
     failed,
+    undecided,
     dropped,
     throughput,
     min_ms: minNs / MS,
@@ -73,8 +93,12 @@ export function intervalJson(interval: Interval): string {
   });
 }
 
-export function summaryJson(summary: Summary): string {
-  const { durationNs, requests, succeeded, inTime, goodput, p50Ns, p99Ns, maxNs } = summary;
+export function summaryJson(
+  summary: Summary,
+  { reconnects, strayAnswers }: ConnectionCounts,
+): string {
+  const { durationNs, requests, succeeded, undecided, inTime, goodput, p50Ns, p99Ns, maxNs } =
+    summary;
   return JSON.stringify({
     type: "summary",
     duration_s: durationNs / SECOND,
@@ -85,10 +109,13 @@ export function summaryJson(summary: Summary): string {
     p50_ms: p50Ns / MS,
     p99_ms: p99Ns / MS,
     max_ms: maxNs / MS,
+    undecided,
     failures: summary.failures,
     dropped: droppedOf(summary),
     drops: summary.drops,
     late: summary.late,
+    reconnects,
+    stray_answers: strayAnswers,
   });
 }
 

@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
 import { MS, SECOND } from "../core/clock.ts";
+import { UNDECIDED } from "../client/result.ts";
 import { Statistics } from "../client/statistics.ts";
 import { intervalJson, intervalLine, summaryJson, summaryLines } from "./client_output.ts";
+
+const NEVER_LOST = { reconnects: 0, strayAnswers: 0 };
 
 function measured(failures: number): Statistics {
   const statistics = new Statistics(0);
@@ -48,9 +51,24 @@ Deno.test("requests that were not sent, or late, are told of with the reason", (
     "dropped 1: the network to the controller was slower than the load",
     "late 1: requests sent more than 10 ms after their time, as this machine was busy",
   ]);
-  const summary = JSON.parse(summaryJson(statistics.summary(SECOND)));
+  const summary = JSON.parse(summaryJson(statistics.summary(SECOND), NEVER_LOST));
   assert.deepEqual(summary.drops, { outstanding: 2, network: 1, late: 0 });
   assert.equal(summary.dropped, 3);
+});
+
+Deno.test("undecided requests are told of, and are neither successes nor failures", () => {
+  const statistics = measured(0);
+  const lost = { status: UNDECIDED, message: "the connection was lost", latencyNs: 0 };
+  statistics.record({ ok: false, from: "client", ...lost }, Infinity);
+  assert.match(intervalLine(statistics.takeInterval(SECOND)), / mean=5.00 undecided=1$/);
+  assert.deepEqual(summaryLines(statistics.summary(2 * SECOND)), [
+    "requests=4 success=75.00% p50=4.00 p99=7.18 max=7.18 goodput=1.50 duration=2.0s undecided=1",
+    "undecided 1: sent, but the connection was lost before the answer: they may or may not have been " +
+    "executed",
+  ]);
+  const counts = { reconnects: 2, strayAnswers: 3 };
+  const json = JSON.parse(summaryJson(statistics.summary(2 * SECOND), counts));
+  assert.deepEqual([json.undecided, json.reconnects, json.stray_answers], [1, 2, 3]);
 });
 
 Deno.test("an answer after its deadline is no success", () => {
@@ -68,9 +86,11 @@ Deno.test("JSON lines have numbers, and null for a latency that there is not", (
   const interval = JSON.parse(intervalJson(new Statistics(0).takeInterval(SECOND)));
   assert.equal(interval.min_ms, null);
   assert.equal(interval.throughput, 0);
-  const summary = JSON.parse(summaryJson(measured(1).summary(2 * SECOND)));
+  const summary = JSON.parse(summaryJson(measured(1).summary(2 * SECOND), NEVER_LOST));
   assert.equal(summary.type, "summary");
   assert.equal(summary.succeeded, 3);
   assert.equal(summary.max_ms, 7.18);
-  assert.deepEqual(summary.failures, [{ status: 7, count: 1, example: "cannot be in time" }]);
+  assert.deepEqual(summary.failures, [
+    { from: "controller", status: 7, count: 1, example: "cannot be in time" },
+  ]);
 });

@@ -25,6 +25,8 @@ export interface SessionOptions {
   readonly intervalNs: number;
   /** How long to try to connect. */
   readonly waitNs: number;
+  /** How long to try to connect again when the connection is lost; 0: not at all. */
+  readonly reconnectNs: number;
   readonly seed: number;
   /** Whose requests these are, for the controller's limits and logs. */
   readonly userId: number;
@@ -105,7 +107,7 @@ export async function runSession(
     ) {
       options.print(options.json ? intervalJson(rest) : intervalLine(rest));
     }
-    if (options.json) options.print(summaryJson(summary));
+    if (options.json) options.print(summaryJson(summary, clockwork.callbacks));
     else for (const line of summaryLines(summary)) options.print(line);
   }
   await clockwork.close();
@@ -135,6 +137,13 @@ async function open(
   const clientOptions = {
     onRetry,
     onLost,
+    onReconnecting: (reason: string) =>
+      say(`Connection to ${formatAddress(options.address)} lost: ${reason}; reconnecting`),
+    onReconnected: (afterNs: number) => {
+      lastRetry = null;
+      say(`Reconnected after ${(afterNs / SECOND).toFixed(2)} s`);
+    },
+    reconnectNs: options.reconnectNs,
     maxOutstanding,
     maxQueuedBytes: Infinity,
     userId: options.userId,

@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { writeTrace } from "../../bench/trace.ts";
 import { MINUTES, readTrace, traceFile } from "../client/azure/trace_file.ts";
-import type { InferOptions, Model } from "../client/client.ts";
+import type { InferOptions, Model } from "../client/model.ts";
 import { exponentialCdf, gapsOf, KS_LIMIT, ksStatistic } from "../client/generators/testing.ts";
 import { noInputs } from "../client/inputs.ts";
 import { ModelDir } from "../client/model_dir.ts";

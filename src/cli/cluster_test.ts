@@ -225,7 +225,9 @@ Deno.test("a worker that is killed while it serves: the other goes on, and the l
   const first = await processes.worker(["worker-dummy", "-n", "2"]);
   const second = await processes.worker();
   const controller = await processes.controller([first, second]);
-  const client = processes.start(simple(controller.address, "--interval", "100ms", "--json"));
+  const client = processes.start(
+    simple(controller.address, "--interval", "100ms", "--json", "--no-reconnect"),
+  );
   await serves(client);
   first.process.kill();
   await controller.process.printed(/^Worker 0 \(.*\) lost: /m);

@@ -190,9 +190,9 @@ function simulate(type: string, workload: readonly string[], options: Options): 
   clock.run(options.duration + DRAIN_NS);
   logs?.close();
   const elapsedSeconds = (performance.now() - startMs) / 1000;
-  for (const { run, endedNs } of simulation.runs) {
+  for (const { run, client, endedNs } of simulation.runs) {
     const summary = run.statistics.summary(endedNs ?? run.clock.now());
-    if (options.json) console.log(summaryJson(summary));
+    if (options.json) console.log(summaryJson(summary, client));
     else for (const line of summaryLines(summary)) console.log(line);
   }
   const speed = options.duration / SECOND / elapsedSeconds;

@@ -2,17 +2,27 @@
  * The client of a controller, in callback form: it runs over any Link and on any Clock, so that the
  * simulator runs the very same code. `ClockworkClient` in promises.ts is the face for programs that await.
  *
- * Every request settles exactly once: by its answer, or when the connection is lost or closed. Nothing
- * here has a timer per request; the controller answers each at its deadline at the latest.
+ * Every request settles exactly once: by its answer, or as undecided when it was sent and its connection
+ * was lost, or as never sent. While connected, no request has a timer: the controller answers each at its
+ * deadline at the latest. A client that knows how to connect again does, and sends again what waits:
+ * inference changes nothing, loads have keys, and a request keeps its id, so that of two answers to it the
+ * second is recognised.
  */
-import { type Clock, MS, SECOND, type Timer } from "../core/clock.ts";
+import { type Clock, MS, SECOND } from "../core/clock.ts";
 import { RequestStatus } from "../core/status.ts";
 import type { Link, LinkHandler } from "../wire/link.ts";
 import type { ClusterState } from "../wire/cluster_state.ts";
 import type { AnyMessage, Header, Kind } from "../wire/messages.ts";
-import { type Catalogue, catalogueReader } from "./catalogue.ts";
 import type { TlsIdentity } from "../wire/tls.ts";
-import type { Done, Failure, Result } from "./result.ts";
+import { type Catalogue, catalogueReader } from "./catalogue.ts";
+import type { ReconnectOptions } from "./dialer.ts";
+import { type Load, ModelBook, newKey } from "./model_book.ts";
+import type { InferOptions, Model } from "./model.ts";
+import { type Pending, PendingInfer, PendingQuestion, type Question } from "./pending.ts";
+import { describing, evicting, listing, loading, unloading, watching } from "./questions.ts";
+import { Redial } from "./redial.ts";
+import { type Done, type Result, UNDECIDED } from "./result.ts";
+import { Resumption } from "./resumption.ts";
 
 /** Requests that may wait for their answers at a time, unless the options say otherwise. */
 export const DEFAULT_MAX_OUTSTANDING = 65_536;
@@ -36,69 +46,67 @@ export interface ClientOptions {
   readonly retryNs?: number;
   /** Called for each such try with the controller's message. */
   readonly onRetry?: (message: string) => void;
-  /** Called once when the connection is lost, after all requests have settled. */
+  /** How to connect again when the connection is lost; left out, everything settles then. */
+  readonly reconnect?: ReconnectOptions;
+  /** Called when the connection is lost and is being made again. */
+  readonly onReconnecting?: (reason: string) => void;
+  /** Called when it has been made again, with how long there was none. */
+  readonly onReconnected?: (afterNs: number) => void;
+  /** Called once when the connection is lost for good, after all requests have settled. */
   readonly onLost?: (reason: string) => void;
 }
 
-/** A loaded copy of a model, as the controller knows it. */
-export interface Model {
-  readonly id: number;
-  readonly path: string;
-  /** Bytes of one request's input: its tensors concatenated in the order the model declares. */
-  readonly inputBytes: number;
-  readonly outputBytes: number;
-}
-
-export interface InferOptions {
-  /** Time allowed from now in nanoseconds; left out, the controller's default. */
-  readonly deadlineNs?: number;
-  /** Allowed time as a multiple of the model's batch-1 execution time; wins over `deadlineNs`. */
-  readonly sloFactor?: number;
-}
-
-/** No payload: the controller or the worker makes the input. */
-export const NO_INPUT: readonly Uint8Array[] = [];
-
-interface Pending {
-  /** The kind of a successful answer. */
-  readonly expects: Kind;
-  readonly startNs: number;
-  /** Exactly one of these two is called, once. */
-  readonly accept: (answer: AnyMessage, latencyNs: number) => void;
-  readonly fail: (failure: Failure) => void;
-  /** Sends it once more; null for a request that is not retried while the controller initializes. */
-  readonly resend: (() => void) | null;
-}
-
 export class Client implements LinkHandler {
-  readonly #link: Link;
+  /** Null while there is none. */
+  #link: Link | null;
+  #peer: string;
   readonly #clock: Clock;
   readonly #options: ClientOptions;
   readonly #userId: number;
   readonly #maxOutstanding: number;
   readonly #maxQueuedBytes: number;
   readonly #retryNs: number;
+  /** By id, in the order in which they were asked. */
   readonly #pending = new Map<number, Pending>();
   /** Requests between two tries. */
-  readonly #retries = new Map<Pending, Timer>();
+  readonly #retries = new Set<Pending>();
+  readonly #models = new ModelBook();
+  readonly #redial: Redial | null;
+  #resumption: Resumption | null = null;
   #nextId = 0;
+  #lostNs = 0;
+  #lostBecause = "";
   #closedBecause: string | null = null;
   #strayAnswers = 0;
-  #linkEnded = false;
+  #reconnects = 0;
+  /** How often it had been, when each was last told: what was told before is of another controller. */
+  readonly #told = { models: 0, state: 0 };
   #onLinkEnd: (() => void) | undefined;
 
   constructor(link: Link, clock: Clock, options: ClientOptions = {}) {
     this.#link = link;
+    this.#peer = link.peer;
     this.#clock = clock;
     this.#options = options;
     this.#userId = options.userId ?? 0;
     this.#maxOutstanding = options.maxOutstanding ?? DEFAULT_MAX_OUTSTANDING;
     this.#maxQueuedBytes = options.maxQueuedBytes ?? DEFAULT_MAX_QUEUED_BYTES;
     this.#retryNs = options.retryNs ?? RETRY_NS;
+    this.#redial = options.reconnect === undefined ? null : new Redial(
+      clock,
+      options.reconnect,
+      (made) => this.#onReconnected(made),
+      (reason) => this.#giveUp(reason),
+    );
   }
 
   get peer(): string {
-    return this.#link.peer;
+    return this.#peer;
+  }
+
+  /** Whether there is a connection now. */
+  get connected(): boolean {
+    return this.#link !== null && this.#closedBecause === null;
   }
 
   /** Requests that have not settled. */
@@ -113,15 +121,20 @@ export class Client implements LinkHandler {
 
   /** Bytes that wait for the network. */
   get queuedBytes(): number {
-    return this.#link.queuedBytes;
+    return this.#link?.queuedBytes ?? 0;
   }
 
-  /** Answers that no request was waiting for; they are ignored. */
+  /** Answers that no request was waiting for, second answers among them; they are ignored. */
   get strayAnswers(): number {
     return this.#strayAnswers;
   }
 
-  /** Why no further request can be made; null while the connection stands. */
+  /** How often the connection was lost and made again. */
+  get reconnects(): number {
+    return this.#reconnects;
+  }
+
+  /** Why no further request can be made; null while it can. */
   get closedBecause(): string | null {
     return this.#closedBecause;
   }
@@ -147,57 +160,21 @@ export class Client implements LinkHandler {
       );
       return;
     }
-    const id = this.#admit({
-      expects: "InferResponse",
-      startNs: this.#clock.now(),
-      accept: (answer, latencyNs) => done({ ok: true, value: answer.payload, latencyNs }),
-      fail: done,
-      resend: null,
-    }, done);
-    if (id < 0) return;
-    this.#link.send(
-      "InferRequest",
-      id,
-      {
-        user_id: this.#userId,
-        model_id: model.id,
-        batch_size: 1,
-        deadline_ns: options.deadlineNs ?? 0,
-        slo_factor: options.sloFactor ?? 0,
-      },
-      input,
-    );
+    const nowNs = this.#clock.now();
+    this.#submit(new PendingInfer(nowNs, model, input, options, this.#userId, done), nowNs, done);
   }
 
   /** Loads `copies` copies of the model at `path`, retrying while the controller is initializing. */
   loadModel(path: string, copies: number, done: Done<readonly Model[]>): void {
-    const header = { user_id: this.#userId, model_path: path, no_of_copies: copies };
-    this.#ask("LoadModelRequest", header, "LoadModelResponse", (answer) => {
-      const { model_id, copies_created, input_size, output_size } = answer;
-      return Array.from({ length: copies_created }, (_, copy) => ({
-        id: model_id + copy,
-        path,
-        inputBytes: input_size,
-        outputBytes: output_size,
-      }));
-    }, done);
+    const load: Load = { key: this.#newKey(), path, copies, handles: [] };
+    const read = (answer: Header<"LoadModelResponse">) => this.#models.loaded(load, answer);
+    this.#ask({ ...loading(this.#userId, load), read }, done);
   }
 
   /** Lists the loaded models. It settles once the controller is initialized, so it also awaits that. */
   ls(done: Done<readonly Model[]>): void {
-    this.#ask(
-      "LsRequest",
-      { user_id: this.#userId },
-      "LsResponse",
-      (answer) =>
-        answer.models.map((model) => ({
-          id: model.model_id,
-          path: model.model_path,
-          inputBytes: model.input_size,
-          outputBytes: model.output_size,
-        })),
-      done,
-    );
+    const read = ({ models }: Header<"LsResponse">) => this.#models.listed(models);
+    this.#ask({ ...listing(this.#userId), read, afterCheck: true }, done);
   }
 
   /**
@@ -205,20 +182,16 @@ export class Client implements LinkHandler {
    * initializes too. Settles with null when `revision`, of an earlier answer, is still the present one.
    */
   describeModels(revision: number | null, done: Done<Catalogue | null>): void {
-    const reader = catalogueReader(revision);
+    // Another controller counts anew.
+    const reader = catalogueReader(this.#told.models === this.#reconnects ? revision : null);
     const askFrom = (modelId: number): void =>
-      this.#ask(
-        "DescribeModelsRequest",
-        { user_id: this.#userId, model_id: modelId, revision: reader.knownRevision },
-        "DescribeModelsResponse",
-        (answer) => answer,
-        (result) => {
-          if (!result.ok) return done(result);
-          const { value: answer, latencyNs } = result;
-          if (reader.take(answer)) askFrom(answer.next_model_id);
-          else done({ ok: true, value: reader.catalogue, latencyNs });
-        },
-      );
+      this.#ask(describing(this.#userId, modelId, () => reader.knownRevision), (result) => {
+        if (!result.ok) return done(result);
+        const { value: answer, latencyNs } = result;
+        if (reader.take(answer)) return askFrom(answer.next_model_id);
+        this.#told.models = this.#reconnects;
+        done({ ok: true, value: reader.catalogue, latencyNs });
+      });
     askFrom(0);
   }
 
@@ -227,13 +200,17 @@ export class Client implements LinkHandler {
    * given; 0 for all that is known. To be asked every second or so: what few ask for is not kept for long.
    */
   clusterState(cursor: number, done: Done<ClusterState>): void {
-    this.#ask("ClusterStateRequest", { cursor }, "ClusterStateResponse", (state) => state, done);
+    // Another controller counts anew.
+    const known = this.#told.state === this.#reconnects ? cursor : 0;
+    this.#ask(watching(known), (result) => {
+      if (result.ok) this.#told.state = this.#reconnects;
+      done(result);
+    });
   }
 
   /** Asks to take a model's weights off the GPUs. */
   evict(model: Model, done: Done<void>): void {
-    const header = { user_id: this.#userId, model_id: model.id };
-    this.#ask("EvictRequest", header, "EvictResponse", () => undefined, done);
+    this.#ask(evicting(this.#userId, model), done);
   }
 
   /**
@@ -241,8 +218,12 @@ export class Client implements LinkHandler {
    * and when it settles the workers have forgotten the copy.
    */
   unloadModel(model: Model, done: Done<void>): void {
-    const header = { user_id: this.#userId, model_id: model.id, no_of_copies: 1 };
-    this.#ask("UnloadModelRequest", header, "UnloadModelResponse", () => undefined, done);
+    this.#models.leaving(model);
+    const question = unloading(this.#userId, () => model.id, this.#newKey());
+    this.#ask({ ...question, model, whenGone: () => undefined }, (result) => {
+      this.#models.left(model, result.ok);
+      done(result);
+    });
   }
 
   /**
@@ -251,19 +232,19 @@ export class Client implements LinkHandler {
    */
   close(done?: () => void): void {
     if (done !== undefined) {
-      if (this.#linkEnded) this.#clock.at(this.#clock.now(), done);
+      if (this.#link === null) this.#clock.at(this.#clock.now(), done);
       else this.#onLinkEnd = done;
     }
     if (this.#closedBecause !== null) return;
     this.#settleAll("the client was closed");
-    this.#link.close("client is done");
+    this.#link?.close("client is done");
   }
 
   onMessage(message: AnyMessage): void {
     const pending = this.#pending.get(message.id);
     if (pending !== undefined && message.kind === pending.expects) {
       this.#pending.delete(message.id);
-      pending.accept(message, this.#clock.now() - pending.startNs);
+      pending.accept(message, this.#clock.now());
     } else if (!message.kind.endsWith("Response")) {
       return;
     } else if (pending === undefined) {
@@ -276,10 +257,11 @@ export class Client implements LinkHandler {
   }
 
   onClose(reason: string): void {
-    this.#linkEnded = true;
+    if (this.#link === null) return;
+    this.#link = null;
     if (this.#closedBecause === null) {
-      this.#settleAll(`the connection to ${this.#link.peer} was lost: ${reason}`);
-      this.#options.onLost?.(reason);
+      if (this.#redial === null) this.#giveUp(reason);
+      else this.#reconnect(this.#redial, reason);
     }
     this.#onLinkEnd?.();
     this.#onLinkEnd = undefined;
@@ -292,7 +274,7 @@ export class Client implements LinkHandler {
       message: `the controller answered with ${message.kind}, expected ${pending.expects}`,
     };
     if (
-      answer.status === RequestStatus.initializing && pending.resend !== null &&
+      answer.status === RequestStatus.initializing && pending.retried &&
       latencyNs < INITIALIZING_LIMIT_NS
     ) {
       this.#retryLater(pending);
@@ -308,52 +290,70 @@ export class Client implements LinkHandler {
     }
   }
 
-  #ask<K extends Kind, R extends Kind, T>(
-    kind: K,
-    header: Header<K>,
-    expects: R,
-    read: (answer: Header<R>) => T,
-    done: Done<T>,
-  ): void {
-    const pending: Pending = {
-      expects,
-      startNs: this.#clock.now(),
-      accept: (answer, latencyNs) =>
-        done({ ok: true, value: read(answer.header as Header<R>), latencyNs }),
-      fail: done,
-      resend: () => {
-        const id = this.#admit(pending, done);
-        if (id >= 0) this.#link.send(kind, id, header);
-      },
-    };
-    pending.resend!();
+  // Requests.
+
+  #ask<K extends Kind, R extends Kind, T>(question: Question<K, R, T>, done: Done<T>): void {
+    const nowNs = this.#clock.now();
+    this.#submit(new PendingQuestion(nowNs, question, done), nowNs, done);
   }
 
-  /** Takes note of a request and returns its id, or refuses it and returns -1. */
-  #admit<T>(pending: Pending, done: Done<T>): number {
-    if (this.#closedBecause !== null) {
-      this.#refuse(this.#closedBecause, RequestStatus.error, done);
-      return -1;
+  /** For a request that must not be carried out twice: only needed where one may be sent again. */
+  #newKey(): string {
+    const random = this.#options.reconnect?.random;
+    return random === undefined ? "" : newKey(random);
+  }
+
+  /** Sends a request, lets it wait for a connection, or refuses it. */
+  #submit<T>(pending: Pending, nowNs: number, done: Done<T>): void {
+    const refusal = this.#refusal();
+    if (refusal !== null) return this.#refuse(refusal, RequestStatus.error, done);
+    const standing = this.#standing(pending);
+    if (standing === "gone") {
+      return this.#refuse(this.#models.whyGone(pending.model!), RequestStatus.invalidRequest, done);
     }
+    if (standing === "unknown" && pending.waitsUntilNs === -Infinity) {
+      return this.#refuse(`never sent: ${this.#lostBecause}`, RequestStatus.unavailable, done);
+    }
+    this.#note(pending);
+    if (standing === "current") this.#send(pending, nowNs);
+    else this.#expireInTime(pending);
+  }
+
+  /** Why no request can be taken; null if one can. */
+  #refusal(): string | null {
+    if (this.#closedBecause !== null) return this.#closedBecause;
     if (this.outstanding >= this.#maxOutstanding) {
-      this.#refuse(
-        `${this.#maxOutstanding} requests are waiting for answers already, the most this client allows`,
-        RequestStatus.error,
-        done,
-      );
-      return -1;
+      return `${this.#maxOutstanding} requests are waiting for answers already, the most this client allows`;
     }
-    if (this.#link.queuedBytes > this.#maxQueuedBytes) {
-      const waiting = `${this.#link.queuedBytes} bytes are waiting to be sent already`;
-      this.#refuse(`${waiting}: requests come faster than the network`, RequestStatus.error, done);
-      return -1;
+    if (this.queuedBytes > this.#maxQueuedBytes) {
+      const waiting = `${this.queuedBytes} bytes are waiting to be sent already`;
+      return `${waiting}: requests come faster than the network`;
     }
+    return null;
+  }
+
+  /** Whether a request can be sent now, cannot yet, or never can as its model is gone. */
+  #standing({ model, afterCheck }: Pending): "current" | "unknown" | "gone" {
+    if (this.#link === null) return "unknown";
+    if (model !== null) return this.#models.standing(model);
+    return afterCheck && !this.#models.checked ? "unknown" : "current";
+  }
+
+  /** Gives a request its id, and waits for its answer. */
+  #note(pending: Pending): void {
     // Ids repeat after 2^32 requests; one that has waited that long keeps its id.
     while (this.#pending.has(this.#nextId)) this.#nextId = (this.#nextId + 1) % (MAX_ID + 1);
-    const id = this.#nextId;
-    this.#nextId = (id + 1) % (MAX_ID + 1);
-    this.#pending.set(id, pending);
-    return id;
+    pending.id = this.#nextId;
+    this.#nextId = (pending.id + 1) % (MAX_ID + 1);
+    this.#pending.set(pending.id, pending);
+  }
+
+  #send(pending: Pending, nowNs: number): void {
+    pending.sent = true;
+    pending.underWay = true;
+    pending.timer?.cancel();
+    pending.timer = null;
+    pending.send(this.#link!, nowNs);
   }
 
   #refuse<T>(message: string, status: RequestStatus, done: Done<T>): void {
@@ -363,23 +363,125 @@ export class Client implements LinkHandler {
   }
 
   #retryLater(pending: Pending): void {
-    const timer = this.#clock.at(this.#clock.now() + this.#retryNs, () => {
+    pending.underWay = false;
+    pending.timer = this.#clock.at(this.#clock.now() + this.#retryNs, () => {
       this.#retries.delete(pending);
-      pending.resend!();
+      pending.timer = null;
+      this.#note(pending);
+      this.#sendIfPossible(pending, this.#clock.now());
     });
-    this.#retries.set(pending, timer);
+    this.#retries.add(pending);
   }
 
-  #settleAll(message: string): void {
-    this.#closedBecause = message;
-    const lost = [...this.#pending.values(), ...this.#retries.keys()];
-    for (const timer of this.#retries.values()) timer.cancel();
+  /** Settles a request that gets no answer any more. */
+  #settle(pending: Pending, why: string): void {
+    this.#pending.delete(pending.id);
+    pending.timer?.cancel();
+    pending.fail({
+      ok: false,
+      from: "client",
+      status: pending.sent ? UNDECIDED : RequestStatus.unavailable,
+      message: pending.sent ? why : `never sent: ${why}`,
+      latencyNs: this.#clock.now() - pending.startNs,
+    });
+  }
+
+  #settleAll(why: string): void {
+    this.#closedBecause = why;
+    this.#redial?.stop();
+    this.#resumption?.stop();
+    const lost = [...this.#pending.values(), ...this.#retries];
     this.#pending.clear();
     this.#retries.clear();
-    const nowNs = this.#clock.now();
-    for (const { fail, startNs } of lost) {
-      const latencyNs = nowNs - startNs;
-      fail({ ok: false, from: "client", status: RequestStatus.error, message, latencyNs });
+    for (const pending of lost) this.#settle(pending, why);
+  }
+
+  // Losing the connection, and making it again.
+
+  #giveUp(reason: string): void {
+    this.#settleAll(`the connection to ${this.#peer} was lost: ${reason}`);
+    this.#options.onLost?.(reason);
+  }
+
+  #reconnect(redial: Redial, reason: string): void {
+    this.#lostNs = this.#clock.now();
+    this.#lostBecause = `the connection to ${this.#peer} was lost: ${reason}`;
+    this.#resumption?.stop();
+    this.#models.lost();
+    redial.start(reason);
+    this.#options.onReconnecting?.(reason);
+    for (const pending of [...this.#pending.values()]) {
+      pending.underWay = false;
+      if (pending.waitsUntilNs > this.#lostNs) this.#expireInTime(pending);
+      else this.#settle(pending, this.#lostBecause);
     }
+  }
+
+  /** Lets a request wait for a connection until its deadline. */
+  #expireInTime(pending: Pending): void {
+    if (pending.waitsUntilNs === Infinity) return;
+    pending.timer ??= this.#clock.at(
+      pending.waitsUntilNs,
+      () => this.#settle(pending, this.#lostBecause),
+    );
+  }
+
+  #onReconnected(link: Link): LinkHandler {
+    this.#link = link;
+    this.#peer = link.peer;
+    this.#reconnects++;
+    this.#options.onReconnected?.(this.#clock.now() - this.#lostNs);
+    const user = this.#userId;
+    this.#resumption = new Resumption({
+      clock: this.#clock,
+      book: this.#models,
+      ask: {
+        ls: (done) => this.#askBriefly({ ...listing(user), read: ({ models }) => models }, done),
+        load: (load, done) =>
+          this.#askBriefly({ ...loading(user, load), read: (answer) => answer }, done),
+        unload: (id) => this.#askBriefly(unloading(user, () => id, this.#newKey()), () => {}),
+      },
+      onInitializing: (message) => this.#options.onRetry?.(message),
+      onProgress: () => {
+        this.#redial?.succeeded();
+        this.#sendWaiting();
+      },
+    });
+    this.#sendWaiting();
+    return this;
+  }
+
+  /** Asks something that ends with the connection, whatever the limits for requests. */
+  #askBriefly<K extends Kind, R extends Kind, T>(
+    question: Question<K, R, T>,
+    done: Done<T>,
+  ): void {
+    const nowNs = this.#clock.now();
+    const pending = new PendingQuestion(nowNs, { ...question, brief: true }, done);
+    this.#note(pending);
+    this.#send(pending, nowNs);
+  }
+
+  /** Sends what waits and can be sent now. */
+  #sendWaiting(): void {
+    const nowNs = this.#clock.now();
+    for (const pending of [...this.#pending.values()]) {
+      if (!pending.underWay) this.#sendIfPossible(pending, nowNs);
+    }
+  }
+
+  #sendIfPossible(pending: Pending, nowNs: number): void {
+    const standing = this.#standing(pending);
+    if (standing === "current") return this.#send(pending, nowNs);
+    if (standing === "unknown") return;
+    this.#pending.delete(pending.id);
+    pending.timer?.cancel();
+    pending.onGone({
+      ok: false,
+      from: "client",
+      status: pending.sent ? UNDECIDED : RequestStatus.invalidRequest,
+      message: this.#models.whyGone(pending.model!),
+      latencyNs: nowNs - pending.startNs,
+    });
   }
 }

@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { MS } from "../core/clock.ts";
 import { RequestStatus } from "../core/status.ts";
-import { Client, type ClientOptions, type Model, NO_INPUT } from "./client.ts";
+import { Client, type ClientOptions } from "./client.ts";
+import { type Model, NO_INPUT } from "./model.ts";
 import { ClockworkClient } from "./promises.ts";
-import { RequestError, type Result } from "./result.ts";
+import { RequestError, type Result, UNDECIDED } from "./result.ts";
 import { ScriptedLink } from "./scripted_link.ts";
 
 const model: Model = { id: 7, path: "/models/a/model", inputBytes: 4, outputBytes: 2 };
@@ -159,6 +160,7 @@ Deno.test("a lost connection settles every request once, those between two tries
   for (const { result } of results) {
     assert.ok(!result.ok);
     assert.equal(result.from, "client");
+    assert.equal(result.status, UNDECIDED);
     assert.match(result.message, /connection to controller:12346 was lost: connection reset/);
   }
   assert.deepEqual(lost, ["connection reset"]);
@@ -169,7 +171,10 @@ Deno.test("a lost connection settles every request once, those between two tries
   assert.equal(results.length, 2);
   clock.advance(0);
   assert.equal(results.length, 3);
-  assert.match((results[2]!.result as { message: string }).message, /was lost/);
+  const { result } = results[2]!;
+  assert.ok(!result.ok);
+  assert.equal(result.status, RequestStatus.error);
+  assert.match(result.message, /was lost/);
 });
 
 Deno.test("close settles what waits, and what the link says afterwards changes nothing", () => {

@@ -1,11 +1,26 @@
-import type { Clock } from "../core/clock.ts";
+/** Clients over TCP. */
+import { type Clock, SECOND } from "../core/clock.ts";
+import { Random } from "../core/random.ts";
 import { SystemClock } from "../core/system_clock.ts";
 import { type Address, connect as connectLink, parseAddress } from "../wire/tcp.ts";
 import { Client, type ClientOptions } from "./client.ts";
+import type { Dialer } from "./dialer.ts";
 import { ClockworkClient } from "./promises.ts";
 
 /** The port on which a controller listens for clients unless told otherwise. */
 export const CONTROLLER_PORT = 12346;
+/** How long a lost connection is tried to be made again unless told otherwise, in nanoseconds. */
+export const DEFAULT_RECONNECT_NS = 30 * SECOND;
+/** How long a controller may take to say who it is when it is connected to again. */
+const HELLO_NS = 5 * SECOND;
+
+export interface ConnectOptions extends Omit<ClientOptions, "reconnect"> {
+  /**
+   * How long to try to connect again when the connection is lost, in nanoseconds: 0 not at all, Infinity
+   * until it can be made; {@link DEFAULT_RECONNECT_NS} by default.
+   */
+  readonly reconnectNs?: number;
+}
 
 /**
  * Connects to a controller, `HOST[:PORT]`, for a program that has nothing else to do with clocks and
@@ -24,7 +39,7 @@ export const CONTROLLER_PORT = 12346;
  */
 export async function connect(
   address: string,
-  options: ClientOptions = {},
+  options: ConnectOptions = {},
 ): Promise<ClockworkClient> {
   const parsed = parseAddress(address, CONTROLLER_PORT);
   const clock = new SystemClock();
@@ -45,21 +60,39 @@ export async function connect(
 export async function connectClient(
   address: Address,
   clock: Clock,
-  options: ClientOptions = {},
+  { reconnectNs = DEFAULT_RECONNECT_NS, ...options }: ConnectOptions = {},
 ): Promise<ClockworkClient> {
-  let client: Client | undefined;
-  // The client itself refuses requests when too many bytes wait, rather than lose the connection.
-  const role = { role: "client", peerRoles: ["controller"], maxQueuedBytes: Infinity } as const;
-  const { token, tls } = options;
-  const credentials = {
+  const dialer = tcpDialer(address, clock, options);
+  const random = Random.ofState(crypto.getRandomValues(new Uint32Array(4)));
+  const reconnect = { dialer, random, limitNs: reconnectNs };
+  const clientOptions = reconnectNs > 0 ? { ...options, reconnect } : options;
+  return await new Promise((resolve, reject) => {
+    dialer.dial((link) => {
+      const client = new Client(link, clock, clientOptions);
+      resolve(new ClockworkClient(client));
+      return client;
+    }, (reason) => reject(new Error(reason)));
+  });
+}
+
+function tcpDialer(address: Address, clock: Clock, { token, tls }: ClientOptions): Dialer {
+  const options = {
+    role: "client",
+    peerRoles: ["controller"],
+    // The client itself refuses requests when too many bytes wait, rather than lose the connection.
+    maxQueuedBytes: Infinity,
+    helloNs: HELLO_NS,
     ...(token === undefined ? {} : { token }),
     ...(tls === undefined ? {} : { tls }),
+  } as const;
+  return {
+    dial: (accept, failed) => {
+      const abort = new AbortController();
+      const { signal } = abort;
+      connectLink(address, clock, { ...options, signal }, accept).catch((error) => {
+        if (!signal.aborted) failed((error as Error).message);
+      });
+      return { cancel: () => abort.abort() };
+    },
   };
-  await connectLink(
-    address,
-    clock,
-    { ...role, ...credentials },
-    (link) => client = new Client(link, clock, options),
-  );
-  return new ClockworkClient(client!);
 }

@@ -1,5 +1,5 @@
 import type { Random } from "../core/random.ts";
-import { type Model, NO_INPUT } from "./client.ts";
+import { type Model, NO_INPUT } from "./model.ts";
 
 /** Says which bytes a workload sends to a model. The pieces are shared and never change. */
 export type Inputs = (model: Model) => readonly Uint8Array[];

@@ -22,8 +22,15 @@ export { SystemClock } from "../core/system_clock.ts";
 export type { ClusterState } from "../wire/cluster_state.ts";
 export { type Address, parseAddress } from "../wire/tcp.ts";
 export type { TlsIdentity } from "../wire/tls.ts";
-export { Client, type ClientOptions, type InferOptions, type Model, NO_INPUT } from "./client.ts";
-export { connect, connectClient, CONTROLLER_PORT } from "./connect.ts";
+export { Client, type ClientOptions } from "./client.ts";
+export { type InferOptions, type Model, NO_INPUT } from "./model.ts";
+export {
+  connect,
+  connectClient,
+  type ConnectOptions,
+  CONTROLLER_PORT,
+  DEFAULT_RECONNECT_NS,
+} from "./connect.ts";
 export { ClockworkClient } from "./promises.ts";
 export {
   describeStatus,
@@ -32,6 +39,7 @@ export {
   RequestError,
   type Result,
   type Success,
+  UNDECIDED,
 } from "./result.ts";
 
 /**

@@ -1,7 +1,7 @@
 import { RequestStatus } from "../core/status.ts";
 import type { ClusterState } from "../wire/cluster_state.ts";
-import type { Client, InferOptions, Model } from "./client.ts";
-import { NO_INPUT } from "./client.ts";
+import type { Client } from "./client.ts";
+import { type InferOptions, type Model, NO_INPUT } from "./model.ts";
 import { type Done, RequestError } from "./result.ts";
 
 /**

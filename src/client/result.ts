@@ -1,6 +1,12 @@
 /** What comes of a client's request. */
 import { RequestStatus } from "../core/status.ts";
 
+/**
+ * Status of a request that was sent and lost its connection, or its client was closed, before the answer:
+ * it may or may not have been executed. No controller can send it: the wire holds up to 255.
+ */
+export const UNDECIDED = 256;
+
 /** A request that was answered with what it asked for. */
 export interface Success<T> {
   readonly ok: true;
@@ -12,9 +18,9 @@ export interface Success<T> {
 /** A request that was refused, failed, or lost its connection. */
 export interface Failure {
   readonly ok: false;
-  /** Who says so: the controller answered, or the client could not ask or stopped waiting. */
+  /** Who says so. What the client says was never sent, unless its status is {@link UNDECIDED}. */
   readonly from: "controller" | "client";
-  /** A {@link RequestStatus}; a newer controller may send others. */
+  /** A {@link RequestStatus}, or {@link UNDECIDED}; a newer controller may send others. */
   readonly status: number;
   /** For people: what was wrong. */
   readonly message: string;
@@ -26,9 +32,10 @@ export type Result<T> = Success<T> | Failure;
 /** Called exactly once for each request, and never before the call that asked has returned. */
 export type Done<T> = (result: Result<T>) => void;
 
-const statusNames = new Map<number, string>(
-  Object.entries(RequestStatus).map(([name, status]) => [status, name]),
-);
+const statusNames = new Map<number, string>([
+  ...Object.entries(RequestStatus).map(([name, status]) => [status, name] as const),
+  [UNDECIDED, "undecided"],
+]);
 
 /** A status in words, e.g. "skipped (7)". */
 export function describeStatus(status: number): string {

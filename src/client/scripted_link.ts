@@ -12,7 +12,7 @@ export class ScriptedLink implements Link {
   readonly sync = new ClockSync();
   queuedBytes = 0;
   readonly traffic = { sentBytes: 0, sentMessages: 0, receivedBytes: 0, receivedMessages: 0 };
-  readonly clock = new VirtualClock();
+  readonly clock: VirtualClock;
   /** Everything sent, first to last. */
   readonly sent: Sent[] = [];
   /** Why the client closed the link; null while it has not. */
@@ -20,6 +20,10 @@ export class ScriptedLink implements Link {
   /** Called for each message that the client sends. */
   onSent: (message: Sent) => void = () => {};
   handler: LinkHandler | null = null;
+
+  constructor(clock = new VirtualClock()) {
+    this.clock = clock;
+  }
 
   send<K extends Kind>(
     kind: K,

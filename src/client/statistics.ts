@@ -1,7 +1,7 @@
 /** What a run of a workload measured: counts of one interval, and of the whole run. */
 import { MS, SECOND } from "../core/clock.ts";
 import { LatencyHistogram } from "./latency_histogram.ts";
-import type { Result } from "./result.ts";
+import { type Failure, type Result, UNDECIDED } from "./result.ts";
 
 /** Why a request of an open loop was not sent when it was due. */
 export type DropReason = "outstanding" | "network" | "late";
@@ -14,6 +14,8 @@ export interface Interval {
   readonly durationNs: number;
   readonly succeeded: number;
   readonly failed: number;
+  /** Sent, and not answered before the connection was lost: {@link UNDECIDED}. */
+  readonly undecided: number;
   /** Requests that were due and not sent. */
   readonly dropped: number;
   /** Successful requests a second. */
@@ -35,7 +37,9 @@ export interface Summary {
   readonly p50Ns: number;
   readonly p99Ns: number;
   readonly maxNs: number;
-  /** Failed requests by status, most first. */
+  /** Sent, and not answered before the connection was lost: {@link UNDECIDED}. Neither success nor failure. */
+  readonly undecided: number;
+  /** Failed requests by who said so and status, most first. */
   readonly failures: readonly FailureCount[];
   /** Requests of open loops that were due and not sent, by reason; they are not in `requests`. */
   readonly drops: Readonly<Record<DropReason, number>>;
@@ -44,6 +48,7 @@ export interface Summary {
 }
 
 export interface FailureCount {
+  readonly from: Failure["from"];
   readonly status: number;
   readonly count: number;
   /** What the first of them said. */
@@ -53,6 +58,7 @@ export interface FailureCount {
 class Counts {
   succeeded = 0;
   failed = 0;
+  undecided = 0;
   dropped = 0;
   sumNs = 0;
   minNs = Infinity;
@@ -64,10 +70,12 @@ export class Statistics {
   #intervalStartNs: number;
   #interval = new Counts();
   readonly #latencies = new LatencyHistogram();
-  readonly #failures = new Map<number, { status: number; count: number; example: string }>();
+  /** By who said so and the status. */
+  readonly #failures = new Map<string, FailureCount & { count: number }>();
   readonly #drops: Record<DropReason, number> = { outstanding: 0, network: 0, late: 0 };
   #late = 0;
   #failed = 0;
+  #undecided = 0;
   #inTime = 0;
   #maxNs = -Infinity;
 
@@ -83,15 +91,18 @@ export class Statistics {
   /** Counts a request that settled. `deadlineNs` is what it was allowed to take; Infinity if unknown. */
   record(result: Result<unknown>, deadlineNs: number): void {
     const interval = this.#interval;
+    if (!result.ok && result.status === UNDECIDED) {
+      interval.undecided++;
+      this.#undecided++;
+      return;
+    }
     if (!result.ok) {
       interval.failed++;
       this.#failed++;
-      const known = this.#failures.get(result.status);
+      const { from, status, message } = result;
+      const known = this.#failures.get(`${from} ${status}`);
       if (known !== undefined) known.count++;
-      else {
-        const { status, message } = result;
-        this.#failures.set(status, { status, count: 1, example: message });
-      }
+      else this.#failures.set(`${from} ${status}`, { from, status, count: 1, example: message });
       return;
     }
     const { latencyNs } = result;
@@ -118,13 +129,14 @@ export class Statistics {
   /** What was recorded since the last call (or the start), and begins the next interval. */
   takeInterval(nowNs: number): Interval {
     const durationNs = nowNs - this.#intervalStartNs;
-    const { succeeded, failed, dropped, sumNs, minNs, maxNs } = this.#interval;
+    const { succeeded, failed, undecided, dropped, sumNs, minNs, maxNs } = this.#interval;
     this.#intervalStartNs = nowNs;
     this.#interval = new Counts();
     return {
       durationNs,
       succeeded,
       failed,
+      undecided,
       dropped,
       throughput: perSecond(succeeded, durationNs),
       minNs: succeeded === 0 ? NaN : minNs,
@@ -138,13 +150,14 @@ export class Statistics {
     const succeeded = this.#latencies.count;
     return {
       durationNs,
-      requests: succeeded + this.#failed,
+      requests: succeeded + this.#failed + this.#undecided,
       succeeded,
       inTime: this.#inTime,
       goodput: perSecond(this.#inTime, durationNs),
       p50Ns: this.#latencies.quantile(0.5),
       p99Ns: this.#latencies.quantile(0.99),
       maxNs: succeeded === 0 ? NaN : this.#maxNs,
+      undecided: this.#undecided,
       failures: [...this.#failures.values()].sort((a, b) => b.count - a.count),
       drops: { ...this.#drops },
       late: this.#late,

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { MS, SECOND } from "../core/clock.ts";
 import { Random } from "../core/random.ts";
 import { LatencyHistogram } from "./latency_histogram.ts";
+import { UNDECIDED } from "./result.ts";
 import { Statistics } from "./statistics.ts";
 
 function success(latencyNs: number) {
@@ -20,6 +21,7 @@ Deno.test("an interval has exactly what was recorded since the last", () => {
     durationNs: 2 * SECOND,
     succeeded: 3,
     failed: 1,
+    undecided: 0,
     dropped: 0,
     throughput: 1.5,
     minNs: 2 * MS,
@@ -47,8 +49,24 @@ Deno.test("a summary counts answers after their deadline as successes but not as
   assert.equal(summary.goodput, 0.5);
   assert.equal(summary.maxNs, 60 * MS);
   assert.deepEqual(summary.failures, [
-    { status: 7, count: 2, example: "first" },
-    { status: 4, count: 1, example: "late" },
+    { from: "controller", status: 7, count: 2, example: "first" },
+    { from: "controller", status: 4, count: 1, example: "late" },
+  ]);
+});
+
+Deno.test("undecided requests are neither successes nor failures, and what was never sent is told apart", () => {
+  const statistics = new Statistics(0);
+  statistics.record(success(4 * MS), Infinity);
+  statistics.record({ ...failure(UNDECIDED, "lost"), from: "client" }, Infinity);
+  statistics.record({ ...failure(1, "never sent"), from: "client" }, Infinity);
+  statistics.record(failure(1, "refused"), Infinity);
+  const { succeeded, failed, undecided } = statistics.takeInterval(SECOND);
+  assert.deepEqual([succeeded, failed, undecided], [1, 2, 1]);
+  const summary = statistics.summary(SECOND);
+  assert.deepEqual([summary.requests, summary.undecided], [4, 1]);
+  assert.deepEqual(summary.failures, [
+    { from: "client", status: 1, count: 1, example: "never sent" },
+    { from: "controller", status: 1, count: 1, example: "refused" },
   ]);
 });
 

@@ -5,7 +5,8 @@
 import { type Clock, SECOND, type Timer } from "../core/clock.ts";
 import type { Random } from "../core/random.ts";
 import { payloads } from "../wire/payload_pool.ts";
-import type { Client, InferOptions, Model } from "./client.ts";
+import type { Client } from "./client.ts";
+import type { InferOptions, Model } from "./model.ts";
 import type { Inputs } from "./inputs.ts";
 import { describeStatus, type Done, type Failure } from "./result.ts";
 import { type DropReason, Statistics } from "./statistics.ts";
@@ -45,6 +46,7 @@ export class WorkloadRun implements Run {
   readonly #plan: Plan;
   readonly #handler: WorkloadRunHandler;
   #state: "loading" | "running" | "draining" | "ended" = "loading";
+  #asked = 0;
   #outstanding = 0;
   #drainLimit: Timer | null = null;
   #statistics: Statistics;
@@ -60,6 +62,11 @@ export class WorkloadRun implements Run {
 
   get stopped(): boolean {
     return this.#state === "draining" || this.#state === "ended";
+  }
+
+  /** Inferences that it has asked for: each is counted in `statistics` once it has settled. */
+  get asked(): number {
+    return this.#asked;
   }
 
   /** Measured since `onStart`. */
@@ -106,6 +113,7 @@ export class WorkloadRun implements Run {
     const options = own ? asked : { deadlineNs: sloNs };
     const { deadlineNs, sloFactor } = options;
     const allowedNs = deadlineNs && !sloFactor ? deadlineNs : Infinity;
+    this.#asked++;
     this.#outstanding++;
     this.#parts.client.infer(model, this.#parts.inputs(model), options, (result) => {
       this.#outstanding--;

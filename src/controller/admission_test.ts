@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { MS, SECOND } from "../core/clock.ts";
 import { Admission, DEFAULT_USER_LIMITS, type UserLimits } from "./admission.ts";
 import { Cluster, type Outcome, outcome, refusal, status } from "./test_rig.ts";
-import { Client, type Model } from "../client/client.ts";
+import { Client } from "../client/client.ts";
+import type { Model } from "../client/model.ts";
 
 function admission(limits: Partial<UserLimits>, named: [number, Partial<UserLimits>][] = []) {
   const others = { ...DEFAULT_USER_LIMITS, ...limits };

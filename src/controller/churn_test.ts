@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { MS, SECOND } from "../core/clock.ts";
 import { Random } from "../core/random.ts";
-import type { Model } from "../client/client.ts";
+import type { Model } from "../client/model.ts";
 import { Infer4 } from "../scheduler/infer4/infer4.ts";
 import type { BreakableLink } from "../wire/memory_link.ts";
 import type { PendingRequest } from "./serving.ts";

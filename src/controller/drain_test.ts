@@ -1,7 +1,7 @@
 /** Nodes that are told to stop finish what they have, and others take over the rest. */
 import assert from "node:assert/strict";
 import { MS, SECOND } from "../core/clock.ts";
-import type { Model } from "../client/client.ts";
+import type { Model } from "../client/model.ts";
 import { Cluster, outcome, refusal, status } from "./test_rig.ts";
 
 Deno.test("a controller that drains serves what it has taken, and takes nothing more", () => {

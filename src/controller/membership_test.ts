@@ -1,6 +1,6 @@
 /** Workers that come, go and return while the controller serves. */
 import assert from "node:assert/strict";
-import type { Model } from "../client/client.ts";
+import type { Model } from "../client/model.ts";
 import { MS, SECOND } from "../core/clock.ts";
 import { Cluster, outcome, refusal, status } from "./test_rig.ts";
 

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { MS, SECOND } from "../core/clock.ts";
 import type { Catalogue } from "../client/catalogue.ts";
-import type { Client, Model } from "../client/client.ts";
+import type { Client } from "../client/client.ts";
+import type { Model } from "../client/model.ts";
 import { ModelCatalogue } from "./model_catalogue.ts";
 import { ModelGroups } from "./model_groups.ts";
 import { Cluster, FACTS, outcome, SIGNATURE, status, value } from "./test_rig.ts";

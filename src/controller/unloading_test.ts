@@ -1,7 +1,8 @@
 /** Models that are unloaded while the controller serves. */
 import assert from "node:assert/strict";
 import { MS, SECOND } from "../core/clock.ts";
-import type { Client, Model } from "../client/client.ts";
+import type { Client } from "../client/client.ts";
+import type { Model } from "../client/model.ts";
 import { Cluster, type Outcome, outcome, refusal, ScriptedWorker, status } from "./test_rig.ts";
 
 function unload(client: Client, model: Model): Outcome<void> {

@@ -24,6 +24,18 @@ export class Random {
     this.#d = splitmix();
   }
 
+  /** A generator with these 128 bits as its state: for numbers that nobody else may come upon. */
+  static ofState(state: Uint32Array): Random {
+    const random = new Random(0);
+    const [a = 0, b = 0, c = 0, d = 0] = state;
+    random.#a = a;
+    random.#b = b;
+    random.#c = c;
+    // All zeros would be followed by zeros for ever.
+    random.#d = d | 1;
+    return random;
+  }
+
   /** An integer in [0, 2^32). */
   uint32(): number {
     const scaled = Math.imul(this.#b, 5);

@@ -12,6 +12,7 @@ export const FAULT_KINDS = {
   "corrupted-frame": "a worker's connection breaks, and is made again after ms",
   "reordered-clients": "messages of clients take up to 10 ms longer for ms, so that they overtake",
   "client-crash": "a client dies, and another begins anew after ms",
+  "client-cut": "a client's connection breaks, and the client makes it again",
   "controller-restart": "the controller dies, and comes back knowing nothing after ms",
 } as const;
 

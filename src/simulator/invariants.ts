@@ -1,5 +1,6 @@
 /** What must hold of a simulated cluster once faults have healed and all is quiet. */
 import { SECOND } from "../core/clock.ts";
+import { RequestStatus } from "../core/status.ts";
 import { Infer4 } from "../scheduler/infer4/infer4.ts";
 import { metDeadline, type RequestRecord } from "../telemetry/records.ts";
 import type { Simulation } from "./simulation.ts";
@@ -8,14 +9,19 @@ import type { Simulation } from "./simulation.ts";
 export function violations(simulation: Simulation): string[] {
   return [
     ...unsettled(simulation),
+    ...misplaced(simulation),
     ...misaccounted(simulation),
     ...simulation.errors.map((error) => `a workload could not be run: ${error}`),
   ];
 }
 
-/** Every request has been answered, and none twice. */
-function unsettled({ clients, strayAnswers }: Simulation): string[] {
+/** Every request has settled once, and none has been answered twice. */
+function unsettled({ clients, runs, strayAnswers }: Simulation): string[] {
   const found: string[] = [];
+  for (const { run } of runs) {
+    const { requests } = run.statistics.summary(run.clock.now());
+    if (requests !== run.asked) found.push(`${run.asked} requests have settled ${requests} times`);
+  }
   let stray = strayAnswers;
   for (const { name, client } of clients) {
     if (client === null) continue;
@@ -24,6 +30,13 @@ function unsettled({ clients, strayAnswers }: Simulation): string[] {
   }
   if (stray > 0) found.push(`${stray} answers to requests that had been answered`);
   return found;
+}
+
+/** No request went to a model that is not there, whatever became of the controller that it was loaded at. */
+function misplaced({ runs }: Simulation): string[] {
+  return runs.flatMap(({ run }) => run.statistics.summary(run.clock.now()).failures)
+    .filter(({ status }) => status === RequestStatus.invalidRequest)
+    .map(({ count, example }) => `${count} requests lost their model: ${example}`);
 }
 
 /** The scheduler believes of each GPU what is true. */

@@ -10,6 +10,7 @@ import { VirtualClock } from "../core/virtual_clock.ts";
 import { Controller, type ControllerOptions } from "../controller/controller.ts";
 import type { PendingRequest, Telemetry } from "../controller/serving.ts";
 import { Client } from "../client/client.ts";
+import type { Dialer } from "../client/dialer.ts";
 import { noInputs, seededInputs } from "../client/inputs.ts";
 import { WorkloadRun } from "../client/workload_run.ts";
 import type { Plan } from "../client/workloads/workload.ts";
@@ -44,6 +45,8 @@ export interface SimulationOptions {
   /** What each client does. Called anew when one has crashed. */
   readonly makePlan: () => Plan;
   readonly pathOf: (model: string) => string;
+  /** Time that clients allow for requests whose workload says nothing of it; left out, the controller's. */
+  readonly sloNs?: number;
   /** Whether requests carry inputs: then their bytes take time on the network, and here. */
   readonly inputs: boolean;
   readonly faults: readonly Fault[];
@@ -77,6 +80,13 @@ interface SimulatedClient {
   link: BreakableLink | null;
 }
 
+interface SimulatedRun {
+  readonly client: Client;
+  readonly run: WorkloadRun;
+  /** Null while it goes on. */
+  endedNs: number | null;
+}
+
 export class Simulation {
   readonly clock = new VirtualClock();
   readonly workers: readonly SimulatedWorker[];
@@ -84,7 +94,7 @@ export class Simulation {
   /** Of the controller that runs now; null while it is down. */
   scheduler: Scheduler<PendingRequest> | null = null;
   /** Runs of workloads, those of crashed clients included, and when they ended, by their own clocks. */
-  readonly runs: { readonly run: WorkloadRun; endedNs: number | null }[] = [];
+  readonly runs: SimulatedRun[] = [];
   /** Answers to requests that nobody waited for: a request answered twice is among them. */
   strayAnswers = 0;
   /** Why workloads could not be run. */
@@ -207,58 +217,70 @@ export class Simulation {
     this.clock.at(this.clock.now() + RECONNECT_NS, () => this.#connectWorker(worker));
   }
 
+  /** Begins a client's life, as soon as there is a controller. */
   #startClient(node: SimulatedClient): void {
-    const controller = this.#controller;
     if (this.#stopped) return;
-    const again = () => {
-      node.link = null;
-      this.clock.at(this.clock.now() + RECONNECT_NS, () => this.#startClient(node));
-    };
-    if (controller === null) return again();
-    let client!: Client;
-    const [, link] = connectInMemory(
-      { name: "controller", clock: this.clock, accept: controller.acceptClient },
-      {
-        name: node.name,
-        clock: node.clock,
-        accept: (own) =>
-          client = new Client(own, node.clock, {
-            onLost: () => {
-              this.strayAnswers += client.strayAnswers;
-              run.stop();
-              if (!this.#stopped) again();
-            },
-          }),
-      },
-      node.network,
-    );
-    const random = this.#random.fork();
-    const run = new WorkloadRun(
-      {
-        client,
-        clock: node.clock,
-        random: random.fork(),
-        inputs: this.#options.inputs ? seededInputs(random.fork()) : noInputs,
-        pathOf: this.#options.pathOf,
-      },
-      this.#options.makePlan(),
-      {
-        onStart: () => {},
-        onEnd: (error) => {
-          record.endedNs = node.clock.now();
-          if (error === null || client.closedBecause !== null || this.#stopped) return;
-          // While faults last, an error is an answer as good as any; then another try must succeed.
-          if (this.clock.now() > this.healedNs) this.errors.push(error);
-          client.close(again);
+    const again = () =>
+      void this.clock.at(this.clock.now() + RECONNECT_NS, () => this.#startClient(node));
+    const dialer = this.#dialerOf(node);
+    dialer.dial((link) => {
+      const random = this.#random.fork();
+      const client = new Client(link, node.clock, {
+        reconnect: { dialer, random: random.fork(), limitNs: Infinity },
+      });
+      // Once the link has its handler.
+      node.clock.at(node.clock.now(), () => this.#startRun(node, client, random, again));
+      return client;
+    }, again);
+  }
+
+  #startRun(node: SimulatedClient, client: Client, random: Random, again: () => void): void {
+    const record: SimulatedRun = {
+      client,
+      run: new WorkloadRun(
+        {
+          client,
+          clock: node.clock,
+          random: random.fork(),
+          inputs: this.#options.inputs ? seededInputs(random.fork()) : noInputs,
+          pathOf: this.#options.pathOf,
+          ...(this.#options.sloNs === undefined ? {} : { sloNs: this.#options.sloNs }),
         },
-      },
-    );
+        this.#options.makePlan(),
+        {
+          onStart: () => {},
+          onEnd: (error) => {
+            record.endedNs = node.clock.now();
+            if (error === null || this.#stopped) return;
+            // While faults last, an error is an answer as good as any; then another try must succeed.
+            if (this.clock.now() > this.healedNs) this.errors.push(error);
+            client.close(again);
+          },
+        },
+      ),
+      endedNs: null,
+    };
     node.client = client;
-    node.run = run;
-    node.link = link;
-    const record: { run: WorkloadRun; endedNs: number | null } = { run, endedNs: null };
+    node.run = record.run;
     this.runs.push(record);
-    run.start();
+    record.run.start();
+  }
+
+  /** Connects a client to whichever controller runs. */
+  #dialerOf(node: SimulatedClient): Dialer {
+    return {
+      dial: (accept, failed) =>
+        this.clock.at(this.clock.now() + 2 * node.network.latencyNs, () => {
+          const controller = this.#controller;
+          if (controller === null) return failed("nothing listens there");
+          const [, link] = connectInMemory(
+            { name: "controller", clock: this.clock, accept: controller.acceptClient },
+            { name: node.name, clock: node.clock, accept },
+            node.network,
+          );
+          node.link = link;
+        }),
+    };
   }
 
   // Faults.
@@ -292,11 +314,25 @@ export class Simulation {
         for (const { network } of this.clients) network.unsettle(durationNs);
         return;
       case "client-crash":
-        this.clients[target % this.clients.length]?.link?.cut();
-        return;
+        return this.#crash(this.clients[target % this.clients.length]!, later);
+      case "client-cut":
+        return this.clients[target % this.clients.length]!.link?.cut();
       case "controller-restart":
         return this.#restartController(later);
     }
+  }
+
+  #crash(node: SimulatedClient, later: (fn: () => void) => void): void {
+    const { client, link, run } = node;
+    if (client === null || run === null) return;
+    link?.cut();
+    this.strayAnswers += client.strayAnswers;
+    node.client = null;
+    node.run = null;
+    // A dead process asks for nothing more, and nobody is told what became of what it had asked.
+    run.stop();
+    client.close();
+    later(() => this.#startClient(node));
   }
 
   #restartController(later: (fn: () => void) => void): void {

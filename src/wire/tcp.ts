@@ -1,5 +1,5 @@
 /** Links over Deno TCP. The only file that opens sockets. */
-import type { Clock } from "../core/clock.ts";
+import { type Clock, SECOND } from "../core/clock.ts";
 import { addressRefusal, isLocal, LOCAL_ONLY } from "./access.ts";
 import { type AcceptPeer, type ByteStream, Connection } from "./connection.ts";
 import type { ConnectionOptions } from "./connection_options.ts";
@@ -140,6 +140,18 @@ export function listen(
   };
 }
 
+export interface ConnectOptions extends PeerOptions {
+  /** Gives the attempt up; a link that has been accepted stays. */
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * How long a machine may take to answer that it will be connected to, in nanoseconds. The system would
+ * wait for two minutes, and ask at ever longer intervals, so that a network that works again would not
+ * be noticed for long.
+ */
+const HANDSHAKE_NS = 2 * SECOND;
+
 /**
  * Connects to an address; resolves when the peer has said hello and `accept` has the link.
  * @throws {Error} naming the address when there is nothing to connect to, or not one we talk to.
@@ -147,34 +159,57 @@ export function listen(
 export async function connect(
   address: Address,
   clock: Clock,
-  options: PeerOptions,
+  options: ConnectOptions,
   accept: Accept,
 ): Promise<void> {
+  const { signal, tls, ...peerOptions } = options;
   const name = formatAddress(address);
-  let conn: Deno.TcpConn;
+  const socket = tcpStream(await handshake(address, clock, signal));
+  const made = Promise.withResolvers<void>();
+  const connection = new Connection(
+    tls === undefined ? socket : connectTls(socket, tls, address.name ?? address.hostname),
+    clock,
+    { ...peerOptions, address: name },
+    (link) => {
+      signal?.removeEventListener("abort", giveUp);
+      const handler = accept(link);
+      made.resolve();
+      return handler;
+    },
+    (reason) => made.reject(new Error(`${name} did not take the connection: ${reason}`)),
+  );
+  const giveUp = () => connection.close("the attempt was given up");
+  signal?.addEventListener("abort", giveUp);
+  connection.start();
+  if (signal?.aborted) giveUp();
+  await made.promise;
+}
+
+async function handshake(
+  address: Address,
+  clock: Clock,
+  signal: AbortSignal | undefined,
+): Promise<Deno.TcpConn> {
+  const name = formatAddress(address);
+  const given = new AbortController();
+  const giveUp = () => given.abort();
+  signal?.addEventListener("abort", giveUp);
+  const patience = clock.at(clock.now() + HANDSHAKE_NS, giveUp);
   try {
-    conn = await Deno.connect({ hostname: address.hostname, port: address.port });
+    const { hostname, port } = address;
+    return await Deno.connect({ hostname, port, signal: given.signal });
   } catch (error) {
+    if (given.signal.aborted) {
+      throw new Error(`${name} does not answer: is it running, and can it be reached from here?`);
+    }
     if (error instanceof Deno.errors.ConnectionRefused) {
       throw new Error(`${name} refused the connection: nothing listens there`);
     }
     throw new Error(`cannot connect to ${name}: ${(error as Error).message}`);
+  } finally {
+    patience.cancel();
+    signal?.removeEventListener("abort", giveUp);
   }
-  const socket = tcpStream(conn);
-  const { tls } = options;
-  await new Promise<void>((resolve, reject) => {
-    new Connection(
-      tls === undefined ? socket : connectTls(socket, tls, address.name ?? address.hostname),
-      clock,
-      { ...options, address: name },
-      (link) => {
-        const handler = accept(link);
-        resolve();
-        return handler;
-      },
-      (reason) => reject(new Error(`${name} did not take the connection: ${reason}`)),
-    ).start();
-  });
 }
 
 function tcpStream(conn: Deno.TcpConn, onClose?: () => void): ByteStream {

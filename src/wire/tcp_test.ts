@@ -214,3 +214,21 @@ Deno.test("a peer that is sent too much while it sends still learns why it was c
   );
   listener.close();
 });
+
+Deno.test("an attempt to connect to one that does not say Hello can be given up", async () => {
+  using silent = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const abort = new AbortController();
+  const attempt = connect(
+    { hostname: "127.0.0.1", port: (silent.addr as Deno.NetAddr).port },
+    new VirtualClock(),
+    { role: "client", peerRoles: ["controller"], signal: abort.signal },
+    () => assert.fail("it never said who it is"),
+  );
+  const conn = await silent.accept();
+  abort.abort();
+  // Once the other side hangs up, as one that is told Goodbye does.
+  const buffer = new Uint8Array(1000);
+  while (await conn.read(buffer) !== null);
+  conn.close();
+  await assert.rejects(attempt, /did not take the connection: the attempt was given up/);
+});

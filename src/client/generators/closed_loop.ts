@@ -1,5 +1,5 @@
 import { MS } from "../../core/clock.ts";
-import type { InferOptions, Model } from "../client.ts";
+import type { InferOptions, Model } from "../model.ts";
 import type { Result } from "../result.ts";
 import type { Run } from "../workloads/workload.ts";
 import { burstAt, type Bursts } from "./segments.ts";

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { type Clock, MS, SECOND } from "../../core/clock.ts";
 import { Random } from "../../core/random.ts";
 import { VirtualClock } from "../../core/virtual_clock.ts";
-import type { Model } from "../client.ts";
+import type { Model } from "../model.ts";
 import type { Done } from "../result.ts";
 import type { Run } from "../workloads/workload.ts";
 import { Arrivals, poissonGaps } from "./arrivals.ts";

@@ -1,4 +1,4 @@
-import type { InferOptions, Model } from "../client.ts";
+import type { InferOptions, Model } from "../model.ts";
 import type { Run } from "../workloads/workload.ts";
 import type { Arrivals } from "./arrivals.ts";
 

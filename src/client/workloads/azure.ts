@@ -1,5 +1,5 @@
 /** Replays of the Azure Functions trace: see ../azure. */
-import type { Model } from "../client.ts";
+import type { Model } from "../model.ts";
 import { meanRate, replay, shuffled } from "../azure/replay.ts";
 import { type ModelTrace, readModelTrace } from "../azure/trace.ts";
 import { MINUTES, TraceError, traceFile } from "../azure/trace_file.ts";

@@ -1,6 +1,6 @@
 /** Workloads of closed loops: their load follows the speed of the server. */
 import { SECOND } from "../../core/clock.ts";
-import type { InferOptions, Model } from "../client.ts";
+import type { InferOptions, Model } from "../model.ts";
 import { closedLoop } from "../generators/closed_loop.ts";
 import { MAX_CONCURRENCY, MAX_COPIES, MAX_SLO_FACTOR, RESNET } from "./limits.ts";
 import { integer, model, refuseParameter } from "./parameters.ts";

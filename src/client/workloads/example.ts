@@ -1,5 +1,5 @@
 import { SECOND } from "../../core/clock.ts";
-import type { Model } from "../client.ts";
+import type { Model } from "../model.ts";
 import { Arrivals, fixedGaps, poissonGaps } from "../generators/arrivals.ts";
 import { closedLoop } from "../generators/closed_loop.ts";
 import { openLoop } from "../generators/open_loop.ts";

@@ -1,7 +1,7 @@
 /** Workloads of open loops whose models are copies of resnet50_v2. */
 import { SECOND } from "../../core/clock.ts";
 import type { Random } from "../../core/random.ts";
-import type { Model } from "../client.ts";
+import type { Model } from "../model.ts";
 import { Arrivals, poissonGaps } from "../generators/arrivals.ts";
 import { openLoop } from "../generators/open_loop.ts";
 import { constantRate, periods, seconds, type Segment } from "../generators/segments.ts";

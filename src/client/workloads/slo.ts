@@ -1,5 +1,5 @@
 /** Workloads that step the SLO, to find out how tight a target can be met. */
-import type { Model } from "../client.ts";
+import type { Model } from "../model.ts";
 import { Arrivals, fixedGaps, poissonGaps } from "../generators/arrivals.ts";
 import { closedLoop } from "../generators/closed_loop.ts";
 import { inTurn, openLoop } from "../generators/open_loop.ts";

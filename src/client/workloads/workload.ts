@@ -5,7 +5,7 @@
  */
 import type { Clock } from "../../core/clock.ts";
 import type { Random } from "../../core/random.ts";
-import type { InferOptions, Model } from "../client.ts";
+import type { InferOptions, Model } from "../model.ts";
 import type { Done } from "../result.ts";
 import { type Parameters, parseParameters, type ValuesOf } from "./parameters.ts";
 

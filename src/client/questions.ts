@@ -1,0 +1,60 @@
+/** What a client asks the controller itself, in the protocol's words. */
+import type { ClusterState } from "../wire/cluster_state.ts";
+import type { Header } from "../wire/messages.ts";
+import type { Load } from "./model_book.ts";
+import type { Model } from "./model.ts";
+
+export function loading(userId: number, { key, path, copies }: Load) {
+  return {
+    kind: "LoadModelRequest",
+    header: () => ({ user_id: userId, model_path: path, no_of_copies: copies, workers: [], key }),
+    expects: "LoadModelResponse",
+  } as const;
+}
+
+export function listing(userId: number) {
+  return {
+    kind: "LsRequest",
+    header: () => ({ user_id: userId }),
+    expects: "LsResponse",
+  } as const;
+}
+
+export function describing(userId: number, modelId: number, revision: () => number) {
+  return {
+    kind: "DescribeModelsRequest",
+    header: () => ({ user_id: userId, model_id: modelId, revision: revision() }),
+    expects: "DescribeModelsResponse",
+    read: (answer: Header<"DescribeModelsResponse">) => answer,
+    brief: true,
+  } as const;
+}
+
+export function watching(cursor: number) {
+  return {
+    kind: "ClusterStateRequest",
+    header: () => ({ cursor }),
+    expects: "ClusterStateResponse",
+    read: (state: ClusterState) => state,
+    brief: true,
+  } as const;
+}
+
+export function evicting(userId: number, model: Model) {
+  return {
+    kind: "EvictRequest",
+    header: () => ({ user_id: userId, model_id: model.id }),
+    expects: "EvictResponse",
+    read: () => undefined,
+    model,
+  } as const;
+}
+
+export function unloading(userId: number, modelId: () => number, key: string) {
+  return {
+    kind: "UnloadModelRequest",
+    header: () => ({ user_id: userId, model_id: modelId(), no_of_copies: 1, key }),
+    expects: "UnloadModelResponse",
+    read: () => undefined,
+  } as const;
+}

@@ -1,0 +1,406 @@
+/** A client whose connection is lost and made again, against controllers that are written out. */
+import assert from "node:assert/strict";
+import { MS, SECOND } from "../core/clock.ts";
+import { Random } from "../core/random.ts";
+import { RequestStatus } from "../core/status.ts";
+import { VirtualClock } from "../core/virtual_clock.ts";
+import { Client, type ClientOptions } from "./client.ts";
+import type { Dialer } from "./dialer.ts";
+import { type Model, NO_INPUT } from "./model.ts";
+import { type Result, UNDECIDED } from "./result.ts";
+import { ScriptedLink } from "./scripted_link.ts";
+
+type Listed = readonly [id: number, path: string];
+
+const keyOf = (header: object) => (header as { key?: string }).key ?? "";
+
+/** A client and the links that it has had, the present one last. */
+class Rig {
+  readonly clock = new VirtualClock();
+  readonly links: ScriptedLink[] = [];
+  readonly events: string[] = [];
+  readonly settled: { tag: string; result: Result<unknown> }[] = [];
+  /** Whether a controller can be connected to. */
+  up = true;
+  attempts = 0;
+  readonly client: Client;
+
+  constructor(options: ClientOptions = {}, limitNs = 10 * SECOND) {
+    const dialer: Dialer = {
+      dial: (accept, failed) =>
+        this.clock.at(this.clock.now() + MS, () => {
+          this.attempts++;
+          if (!this.up) return failed("nothing listens there");
+          const link = new ScriptedLink(this.clock);
+          this.links.push(link);
+          link.handler = accept(link);
+        }),
+    };
+    const link = new ScriptedLink(this.clock);
+    this.links.push(link);
+    this.client = new Client(link, this.clock, {
+      reconnect: { dialer, random: new Random(1), limitNs },
+      onReconnecting: (reason) => this.events.push(`reconnecting: ${reason}`),
+      onReconnected: () => this.events.push("reconnected"),
+      onLost: (reason) => this.events.push(`lost: ${reason}`),
+      ...options,
+    });
+    link.handler = this.client;
+  }
+
+  get link(): ScriptedLink {
+    return this.links.at(-1)!;
+  }
+
+  into(tag: string) {
+    return (result: Result<unknown>) => void this.settled.push({ tag, result });
+  }
+
+  /** What settled, as `tag` or `tag status`. */
+  get outcomes(): string[] {
+    return this.settled.map(({ tag, result }) => result.ok ? tag : `${tag} ${result.status}`);
+  }
+
+  cut(reason = "connection reset"): void {
+    this.link.handler!.onClose(reason);
+  }
+
+  /** Cuts the connection and lets it be made again. */
+  reconnect(): void {
+    const before = this.links.length;
+    this.cut();
+    this.clock.advance(100 * MS);
+    assert.equal(this.links.length, before + 1);
+  }
+
+  /** Answers the last question for the list, on the present link. */
+  list(...models: Listed[]): void {
+    const asked = this.link.sentOf("LsRequest").at(-1)!;
+    this.link.deliver("LsResponse", asked.id, {
+      models: models.map(([id, path]) => ({
+        model_id: id,
+        model_path: path,
+        input_size: 4,
+        output_size: 2,
+      })),
+    });
+  }
+
+  initializing(): void {
+    const asked = this.link.sentOf("LsRequest").at(-1)!;
+    this.link.deliver("ErrorResponse", asked.id, {
+      request_type: 2,
+      status: RequestStatus.initializing,
+      message: "Controller initializing",
+    });
+  }
+
+  answerLoad(firstId: number): void {
+    const { id, header } = this.link.sentOf("LoadModelRequest").at(-1)!;
+    this.link.deliver("LoadModelResponse", id, {
+      model_id: firstId,
+      copies_created: header.no_of_copies,
+      input_size: 4,
+      output_size: 2,
+    });
+  }
+
+  load(path: string, copies: number, firstId: number): readonly Model[] {
+    let models: readonly Model[] = [];
+    this.client.loadModel(path, copies, (result) => {
+      assert.ok(result.ok);
+      models = result.value;
+    });
+    this.answerLoad(firstId);
+    assert.equal(models.length, copies);
+    return models;
+  }
+
+  infer(model: Model, tag: string, deadlineNs?: number): void {
+    const options = deadlineNs === undefined ? {} : { deadlineNs };
+    this.client.infer(model, NO_INPUT, options, this.into(tag));
+  }
+
+  /** The models that inferences were asked for on the present link. */
+  get inferred(): number[] {
+    return this.link.sentOf("InferRequest").map(({ header }) => header.model_id);
+  }
+}
+
+Deno.test("what waits is sent again under its own id, with the time that is left, once models are checked", () => {
+  const rig = new Rig();
+  const [a] = rig.load("a", 1, 5);
+  rig.infer(a!, "sent", 500 * MS);
+  const [first] = rig.link.sentOf("InferRequest");
+  rig.clock.advance(10 * MS);
+  rig.cut();
+  rig.infer(a!, "new", 500 * MS);
+  rig.clock.advance(100 * MS);
+  assert.deepEqual(rig.events, ["reconnecting: connection reset", "reconnected"]);
+  assert.deepEqual(rig.inferred, [], "ids are not known to be right yet");
+  rig.list([5, "a"]);
+  const again = rig.link.sentOf("InferRequest");
+  assert.equal(again.length, 2);
+  assert.equal(again[0]!.id, first!.id);
+  assert.equal(again[0]!.header.deadline_ns, 390 * MS);
+  assert.equal(again[1]!.header.deadline_ns, 400 * MS);
+  for (const { id } of again) rig.link.deliver("InferResponse", id, { output_size: 0 });
+  assert.deepEqual(rig.outcomes, ["sent", "new"]);
+  // An answer of the controller before, had it come so late, finds nobody.
+  rig.link.deliver("InferResponse", first!.id, { output_size: 0 });
+  assert.equal(rig.client.strayAnswers, 1);
+  assert.equal(rig.settled.length, 2);
+  assert.equal(rig.client.reconnects, 1);
+  assert.equal(rig.clock.pending, 0);
+});
+
+Deno.test("ids are not used twice, whatever becomes of connections", () => {
+  const rig = new Rig();
+  const [a] = rig.load("a", 1, 0);
+  const seen = new Set<number>();
+  for (let life = 0; life < 5; life++) {
+    for (let i = 0; i < 10; i++) rig.infer(a!, "x", SECOND);
+    rig.reconnect();
+    for (const { id } of rig.links.at(-2)!.sent) {
+      assert.ok(life > 0 || !seen.has(id));
+      seen.add(id);
+    }
+    rig.list([0, "a"]);
+  }
+  const ids = rig.link.sent.map(({ id }) => id);
+  assert.equal(new Set(ids).size, ids.length);
+  assert.equal(rig.inferred.length, 50);
+});
+
+Deno.test("until its deadline, and undecided or never sent then", () => {
+  const rig = new Rig();
+  const [a] = rig.load("a", 1, 0);
+  rig.infer(a!, "sent", 300 * MS);
+  rig.infer(a!, "unknown deadline");
+  rig.client.infer(a!, NO_INPUT, { sloFactor: 9 }, rig.into("by factor"));
+  rig.up = false;
+  rig.cut();
+  // Only the controller knew these deadlines.
+  assert.deepEqual(rig.outcomes, [`unknown deadline ${UNDECIDED}`, `by factor ${UNDECIDED}`]);
+  rig.infer(a!, "new", 100 * MS);
+  rig.infer(a!, "new, unknown deadline");
+  rig.clock.advance(99 * MS);
+  assert.deepEqual(rig.outcomes.slice(2), ["new, unknown deadline 10"]);
+  rig.clock.advance(MS);
+  assert.deepEqual(rig.outcomes.slice(3), ["new 10"]);
+  rig.clock.advance(199 * MS);
+  assert.equal(rig.outcomes.length, 4);
+  rig.clock.advance(MS);
+  assert.deepEqual(rig.outcomes.slice(4), [`sent ${UNDECIDED}`]);
+  for (const { tag, result } of rig.settled) {
+    assert.ok(!result.ok);
+    assert.equal(result.from, "client");
+    assert.equal(/^never sent: /.test(result.message), tag.startsWith("new"), result.message);
+    assert.match(result.message, /the connection to controller:12346 was lost: connection reset/);
+  }
+  rig.up = true;
+  rig.clock.advance(SECOND);
+  rig.list([0, "a"]);
+  assert.deepEqual(rig.inferred, []);
+});
+
+Deno.test("a client gives up after its time, and settles what waits", () => {
+  const rig = new Rig({}, 2 * SECOND);
+  rig.client.ls(rig.into("ls"));
+  rig.up = false;
+  rig.cut();
+  rig.client.loadModel("a", 1, rig.into("load"));
+  rig.clock.advance(SECOND);
+  assert.deepEqual(rig.outcomes, []);
+  assert.ok(rig.attempts >= 3 && rig.attempts < 20, `${rig.attempts} attempts`);
+  rig.clock.advance(2 * SECOND);
+  assert.deepEqual(rig.outcomes, [`ls ${UNDECIDED}`, "load 10"]);
+  assert.match(
+    rig.events.at(-1)!,
+    /^lost: connection reset; it could not be made again within 2 s: nothing listens there$/,
+  );
+  assert.match(rig.client.closedBecause!, /^the connection to .* was lost: connection reset; /);
+  assert.equal(rig.clock.pending, 0);
+});
+
+Deno.test("a client that is closed while it connects again does not connect", () => {
+  const rig = new Rig();
+  rig.cut();
+  let ended = 0;
+  rig.client.close(() => ended++);
+  rig.clock.advance(SECOND);
+  assert.deepEqual([ended, rig.attempts, rig.links.length], [1, 0, 1]);
+});
+
+Deno.test("a controller that knows nothing is asked for the models again, with the same keys", () => {
+  const rig = new Rig();
+  const copies = rig.load("a", 2, 0);
+  const [b] = rig.load("b", 1, 2);
+  const keys = rig.link.sentOf("LoadModelRequest").map(({ header }) => keyOf(header));
+  assert.equal(new Set(keys).size, 2);
+  for (const key of keys) assert.match(key, /^[0-9a-f]{32}$/);
+  rig.reconnect();
+  rig.infer(copies[1]!, "a", SECOND);
+  rig.infer(b!, "b", SECOND);
+  rig.initializing();
+  const loads = rig.link.sentOf("LoadModelRequest");
+  assert.deepEqual(loads.map(({ header }) => keyOf(header)), keys);
+  // Another client's model came first.
+  for (const [i, { id, header }] of loads.entries()) {
+    rig.link.deliver("LoadModelResponse", id, {
+      model_id: [7, 0][i]!,
+      copies_created: header.no_of_copies,
+      input_size: 4,
+      output_size: 2,
+    });
+  }
+  rig.clock.advance(100 * MS);
+  assert.deepEqual(rig.inferred, []);
+  rig.list([0, "b"], [1, "c"], [7, "a"], [8, "a"]);
+  assert.deepEqual(rig.inferred, [8, 0]);
+  assert.deepEqual(copies.map(({ id }) => id), [7, 8]);
+  assert.equal(b!.id, 0);
+});
+
+Deno.test("models that a serving controller does not list are loaded again, and those that it lists are not", () => {
+  const rig = new Rig();
+  const [a] = rig.load("a", 1, 0);
+  const [b] = rig.load("b", 1, 1);
+  rig.reconnect();
+  rig.infer(a!, "a", SECOND);
+  rig.infer(b!, "b", SECOND);
+  // The other's model has the id now.
+  rig.list([0, "x"], [1, "b"]);
+  assert.deepEqual(rig.inferred, [1], "b can go on; a cannot be asked for by an id that is x's");
+  assert.deepEqual(rig.link.sentOf("LoadModelRequest").map(({ header }) => header.model_path), [
+    "a",
+  ]);
+  rig.answerLoad(2);
+  rig.list([0, "x"], [1, "b"], [2, "a"]);
+  assert.deepEqual(rig.inferred, [1, 2]);
+  assert.equal(a!.id, 2);
+});
+
+Deno.test("a model that was unloaded meanwhile is gone, and says so, as does one that cannot be loaded", () => {
+  const rig = new Rig();
+  const [a] = rig.load("a", 1, 0);
+  const [b] = rig.load("b", 1, 1);
+  rig.reconnect();
+  rig.infer(a!, "a", SECOND);
+  rig.infer(b!, "b", SECOND);
+  rig.list([2, "c"]);
+  const [loadA, loadB] = rig.link.sentOf("LoadModelRequest");
+  // A controller that remembers the key answers as it did, though the model has been unloaded since.
+  rig.link.deliver("LoadModelResponse", loadA!.id, {
+    model_id: 0,
+    copies_created: 1,
+    input_size: 4,
+    output_size: 2,
+  });
+  rig.link.deliver("ErrorResponse", loadB!.id, {
+    request_type: 3,
+    status: RequestStatus.invalidRequest,
+    message: "no room",
+  });
+  rig.clock.advance(200 * MS);
+  rig.list([2, "c"]);
+  rig.infer(a!, "a later", SECOND);
+  rig.clock.advance(0);
+  assert.deepEqual(rig.outcomes.toSorted(), ["a 6", "a later 6", "b 6"]);
+  const messages = rig.settled.map(({ result }) => result.ok ? "" : result.message).join("\n");
+  assert.match(messages, /a was model 0 before the connection was lost: it has been unloaded/);
+  assert.match(messages, /b was model 1 before .*: it could not be loaded again: no room/);
+  assert.deepEqual(rig.inferred, []);
+});
+
+Deno.test("a model that others loaded is found again by its path, or is gone", () => {
+  const rig = new Rig();
+  let listed: readonly Model[] = [];
+  const ls = () => {
+    rig.client.ls((result) => {
+      assert.ok(result.ok);
+      listed = result.value;
+    });
+  };
+  ls();
+  rig.list([0, "a"], [1, "a"], [2, "b"]);
+  const [a0, a1, b] = listed;
+  rig.reconnect();
+  rig.list([0, "b2"], [1, "a"], [3, "a"]);
+  for (const [model, tag] of [[a0, "a0"], [a1, "a1"], [b, "b"]] as const) rig.infer(model!, tag);
+  rig.clock.advance(0);
+  assert.deepEqual(rig.inferred, [3, 1]);
+  assert.deepEqual(rig.outcomes, ["b 6"]);
+  ls();
+  rig.list([0, "b2"], [1, "a"], [3, "a"]);
+  assert.deepEqual([listed[1] === a1, listed[2] === a0], [true, true]);
+  // What a program made itself is taken by id and path together.
+  rig.client.infer({ ...a1!, id: 3 }, NO_INPUT, {}, rig.into("made"));
+  rig.client.infer({ ...a1!, id: 0 }, NO_INPUT, {}, rig.into("made wrong"));
+  rig.clock.advance(0);
+  assert.deepEqual(rig.inferred, [3, 1, 3]);
+  assert.deepEqual(rig.outcomes, ["b 6", "made wrong 6"]);
+});
+
+Deno.test("an unload is finished, once: its model is never found again by its path", () => {
+  const rig = new Rig();
+  const [first, second] = rig.load("a", 2, 0);
+  rig.client.unloadModel(first!, rig.into("done before"));
+  rig.client.unloadModel(second!, rig.into("not yet"));
+  const keys = rig.link.sentOf("UnloadModelRequest").map(({ header }) => keyOf(header));
+  rig.reconnect();
+  rig.list([1, "a"], [5, "a"]);
+  assert.deepEqual(rig.outcomes, ["done before"]);
+  const [again] = rig.link.sentOf("UnloadModelRequest");
+  assert.deepEqual([again!.header.model_id, keyOf(again!.header)], [1, keys[1]]);
+  rig.link.deliver("UnloadModelResponse", again!.id, {});
+  assert.deepEqual(rig.outcomes, ["done before", "not yet"]);
+  assert.deepEqual(rig.link.sentOf("LoadModelRequest"), []);
+});
+
+Deno.test("a copy that was unloaded does not come back with the others", () => {
+  const rig = new Rig();
+  const [first, second] = rig.load("a", 2, 0);
+  rig.client.unloadModel(first!, rig.into("unloaded"));
+  rig.link.deliver("UnloadModelResponse", rig.link.sent.at(-1)!.id, {});
+  rig.reconnect();
+  rig.initializing();
+  rig.answerLoad(0);
+  assert.deepEqual(rig.link.sentOf("UnloadModelRequest").map(({ header }) => header.model_id), [0]);
+  rig.clock.advance(100 * MS);
+  rig.list([1, "a"]);
+  rig.infer(second!, "second");
+  assert.deepEqual(rig.inferred, [1]);
+});
+
+Deno.test("a load that was under way is asked for once more, with its key, and settles once", () => {
+  const rig = new Rig();
+  rig.client.loadModel("a", 1, rig.into("load"));
+  const [before] = rig.link.sentOf("LoadModelRequest");
+  rig.reconnect();
+  const loads = rig.link.sentOf("LoadModelRequest");
+  assert.deepEqual(loads.map(({ header }) => keyOf(header)), [keyOf(before!.header)]);
+  rig.initializing();
+  rig.answerLoad(3);
+  assert.deepEqual(rig.outcomes, ["load"]);
+  rig.clock.advance(100 * MS);
+  rig.list([3, "a"]);
+  assert.equal(rig.link.sentOf("LoadModelRequest").length, 1);
+});
+
+Deno.test("a connection that is lost while models are being checked is no end", () => {
+  const rig = new Rig();
+  const [a] = rig.load("a", 1, 0);
+  rig.infer(a!, "a", 10 * SECOND);
+  rig.reconnect();
+  rig.initializing();
+  rig.cut("reset again");
+  rig.clock.advance(SECOND);
+  rig.initializing();
+  rig.answerLoad(4);
+  rig.clock.advance(100 * MS);
+  rig.list([4, "a"]);
+  assert.deepEqual(rig.inferred, [4]);
+  assert.equal(rig.client.reconnects, 2);
+  assert.deepEqual(rig.outcomes, []);
+});

@@ -14,25 +14,17 @@ import type { Accept, Link, LinkHandler } from "../wire/link.ts";
 import type { Header } from "../wire/messages.ts";
 import { type ClientRequests, ClientSession } from "./client_session.ts";
 import { clusterState } from "./cluster_state.ts";
-import { ModelCatalogue } from "./model_catalogue.ts";
-import {
-  factsFromState,
-  type LoadedModel,
-  loadOnWorker,
-  loadOnWorkers,
-  sameSizes,
-  specOf,
-} from "./model_loading.ts";
-import { type ModelGroup, ModelGroups } from "./model_groups.ts";
+import type { ModelGroup } from "./model_groups.ts";
+import { Models, type ReadyWorker, type Worker } from "./models.ts";
 import type { ControllerOptions } from "./options.ts";
 import { clusterLines, servingLines } from "./report.ts";
+import type { Refusal } from "./request_keys.ts";
 import { type PendingRequest, type ServedModel, Serving, type Telemetry } from "./serving.ts";
 import { LiveState } from "../telemetry/live/live_state.ts";
 import type { ControllerView, WorkerView } from "../telemetry/metrics/controller_metrics.ts";
 import type { PeerTraffic } from "../telemetry/metrics/network_metrics.ts";
 import { SummaryPrinter } from "./summary_printer.ts";
 import { TrafficTotals } from "../wire/traffic_totals.ts";
-import { unloadEverywhere, unloadOnWorker } from "./unloading.ts";
 import { WorkerPeer } from "./worker_peer.ts";
 import { queryWorker, type WorkerState } from "./worker_query.ts";
 
@@ -40,16 +32,12 @@ export { type ControllerOptions, DEFAULT_CONTROLLER_OPTIONS } from "./options.ts
 
 /** The load phase ends when this long has passed without load activity. */
 const LOAD_STAGE_IDLE_NS = SECOND;
-/** Ids are 32-bit unsigned on the wire. */
-const MAX_MODEL_ID = 0xffff_ffff;
+const INITIALIZING: Refusal = {
+  status: RequestStatus.initializing,
+  message: "Controller initializing",
+};
 
 type Phase = "connecting" | "querying" | "awaiting" | "loading" | "serving";
-
-interface Worker {
-  readonly peer: WorkerPeer;
-  /** Null until it has told it. */
-  state: WorkerState | null;
-}
 
 export class Controller implements ClientRequests {
   readonly #clock: Clock;
@@ -65,15 +53,9 @@ export class Controller implements ClientRequests {
   readonly #workerTraffic = new TrafficTotals();
   readonly #clientTraffic = new TrafficTotals();
   readonly #telemetry: Telemetry;
-  readonly #groups = new ModelGroups();
-  readonly #catalogue = new ModelCatalogue(this.#groups);
+  readonly #models: Models;
   #phase: Phase = "connecting";
   #nextActionId = 0;
-  #nextModelId = 0;
-  /** LoadModel requests that have not been answered, and the copies that they ask for. */
-  #loading = 0;
-  #copiesLoading = 0;
-  #unloading = 0;
   #loadStageTimer: Timer | null = null;
   /** Why nothing new is taken; null while it is. */
   #draining: string | null = null;
@@ -111,6 +93,16 @@ export class Controller implements ClientRequests {
       },
       onRejected: (status) => telemetry.onRejected?.(status),
     }, makeScheduler);
+    this.#models = new Models({
+      clock,
+      log: this.#log,
+      options,
+      serving: this.#serving,
+      refusal: (what) => this.#refusal(what),
+      ready: () => this.#ready,
+      serve: (group) => this.#serveModels(group),
+      onLoad: () => this.#onLoad(),
+    });
     this.#live = new LiveState(clock, (modelId) => this.pathOf(modelId));
     this.#summary = new SummaryPrinter(
       clock,
@@ -171,13 +163,13 @@ export class Controller implements ClientRequests {
   /** Takes no more requests; those that it has go on, and so do loads: see {@link pending}. */
   drain(reason: string): void {
     this.#draining = reason;
-    this.#catalogue.changed();
+    this.#models.catalogue.changed();
     this.#serving.drain(reason);
   }
 
   /** Requests of clients, loads and unloads included, that have been taken and not been answered. */
   get pending(): number {
-    return this.#serving.unanswered + this.#loading + this.#unloading;
+    return this.#serving.unanswered + this.#models.pending;
   }
 
   /** Answers all that waits, tells clients and workers, and stops. */
@@ -214,7 +206,7 @@ export class Controller implements ClientRequests {
     }
     session.sendModels(
       id,
-      Array.from(this.#groups.models(), ({ id, path, facts }) => ({
+      Array.from(this.#models.groups.models(), ({ id, path, facts }) => ({
         model_id: id,
         model_path: path,
         input_size: facts.input_size,
@@ -229,7 +221,7 @@ export class Controller implements ClientRequests {
     { model_id, revision }: Header<"DescribeModelsRequest">,
   ): void {
     session.sendDescriptions(id, {
-      ...this.#catalogue.from(model_id, revision),
+      ...this.#models.catalogue.from(model_id, revision),
       state: this.#state,
       default_slo_ns: this.#options.defaultSloNs,
     });
@@ -244,7 +236,7 @@ export class Controller implements ClientRequests {
     const state = this.#state;
     session.sendState(
       id,
-      clusterState(this.#live, this.view(), this.#groups, state, nowNs, cursor),
+      clusterState(this.#live, this.view(), this.#models.groups, state, nowNs, cursor),
     );
   }
 
@@ -263,75 +255,23 @@ export class Controller implements ClientRequests {
   }
 
   loadModel(session: ClientSession, id: number, header: Header<"LoadModelRequest">): void {
-    const { model_path: path, no_of_copies: copies } = header;
-    const fail = (status: Exclude<RequestStatus, 0>, message: string) =>
+    const fail = ({ status, message }: Refusal) =>
       session.sendError(id, "LoadModelRequest", status, message);
-    if (this.#phase === "connecting" || this.#phase === "querying") {
-      return fail(RequestStatus.initializing, "Controller initializing");
-    }
-    if (this.#draining !== null) return fail(RequestStatus.unavailable, this.#draining);
-    if (copies < 1) {
-      return fail(RequestStatus.invalidRequest, "no_of_copies must be at least 1, got 0");
-    }
-    const room = Math.min(
-      this.#options.maxModels - this.#groups.copies - this.#copiesLoading,
-      MAX_MODEL_ID + 1 - this.#nextModelId,
-    );
-    if (copies > room) {
-      return fail(
-        RequestStatus.invalidRequest,
-        `no_of_copies is ${copies}, but this controller has room for ${room} more models`,
-      );
-    }
-    if (this.#ready.length === 0) {
-      return this.#workers.size === 0
-        ? fail(RequestStatus.unavailable, "no worker is connected")
-        : fail(RequestStatus.initializing, "no worker has told its state yet");
-    }
-    this.#load(path, copies, (firstId, facts, problem) => {
-      if (facts === null) return fail(RequestStatus.error, problem);
-      session.sendLoaded(id, {
-        model_id: firstId,
-        copies_created: copies,
-        input_size: facts.input_size,
-        output_size: facts.output_size,
-      });
+    if (this.#starting) return fail(INITIALIZING);
+    this.#models.load(header, (outcome) => {
+      if ("answer" in outcome) session.sendLoaded(id, outcome.answer);
+      else fail(outcome);
     });
   }
 
   unloadModel(session: ClientSession, id: number, header: Header<"UnloadModelRequest">): void {
-    const { model_id: firstId, no_of_copies: copies } = header;
-    const fail = (status: Exclude<RequestStatus, 0>, message: string) =>
+    const fail = ({ status, message }: Refusal) =>
       session.sendError(id, "UnloadModelRequest", status, message);
-    if (this.#phase === "connecting" || this.#phase === "querying") {
-      return fail(RequestStatus.initializing, "Controller initializing");
-    }
-    if (this.#draining !== null) return fail(RequestStatus.unavailable, this.#draining);
-    if (copies < 1) {
-      return fail(RequestStatus.invalidRequest, "no_of_copies must be at least 1, got 0");
-    }
-    const leaving = this.#groups.take(firstId, copies);
-    if (leaving === null) {
-      const message = copies === 1
-        ? `model ${firstId} is not loaded: list the models with LS`
-        : `models ${firstId} to ${firstId + copies - 1} are not all loaded: list them with LS`;
-      return fail(RequestStatus.invalidRequest, message);
-    }
-    let waiting = leaving.length;
-    let problem = "";
-    this.#unloading++;
-    const peers = () => this.#ready.map(({ peer }) => peer);
-    for (const group of leaving) {
-      this.#catalogue.leaves(group);
-      unloadEverywhere(this.#clock, this.#log, this.#serving, peers, group, (found) => {
-        this.#catalogue.left(group);
-        problem ||= found;
-        if (--waiting > 0) return;
-        this.#unloading--;
-        if (problem !== "") fail(RequestStatus.error, problem);
-        else session.sendUnloaded(id);
-      });
-    }
+    if (this.#starting) return fail(INITIALIZING);
+    this.#models.unload(header, (outcome) => {
+      if ("answer" in outcome) session.sendUnloaded(id);
+      else fail(outcome);
+    });
   }
 
   left(session: ClientSession): void {
@@ -341,22 +281,30 @@ export class Controller implements ClientRequests {
 
   // Start-up.
 
-  get #ready(): Worker[] {
-    return [...this.#workers].filter(({ state }) => state !== null);
+  /** Whether it is not known yet what workers have. */
+  get #starting(): boolean {
+    return this.#phase === "connecting" || this.#phase === "querying";
+  }
+
+  #refusal(what: "load" | "unload"): Refusal | null {
+    const unavailable = (message: string) => ({ status: RequestStatus.unavailable, message });
+    if (this.#draining !== null) return unavailable(this.#draining);
+    if (what === "unload" || this.#ready.length > 0) return null;
+    return this.#workers.size === 0
+      ? unavailable("no worker is connected")
+      : { status: RequestStatus.initializing, message: "no worker has told its state yet" };
+  }
+
+  get #ready(): ReadyWorker[] {
+    return [...this.#workers].filter(isReady);
   }
 
   #query(worker: Worker): void {
-    const told = ({ models }: WorkerState) => {
-      // The ids of models that it kept from an earlier controller are not to be given out again.
-      for (const { model_id } of models) {
-        this.#nextModelId = Math.max(this.#nextModelId, model_id + 1);
-      }
-    };
+    const told = (state: WorkerState) => this.#models.noteIds(state);
     queryWorker(this.#clock, this.#log, worker.peer, told, (state) => {
       worker.state = state;
-      for (const range of this.#groups.unloadedAmong(state.models)) {
-        unloadOnWorker(this.#clock, this.#log, worker.peer, range, () => {});
-      }
+      if (!isReady(worker)) return;
+      this.#models.dropStale(worker);
       if (this.#phase === "querying") this.#afterQuery();
       else this.#equip(worker);
       this.#preload();
@@ -378,18 +326,20 @@ export class Controller implements ClientRequests {
   #preload(): void {
     const { preload } = this.#options;
     if (preload === null || this.#phase !== "awaiting" || this.#ready.length === 0) return;
-    this.#load(preload.path, preload.copies, (_, facts, problem) => {
-      if (facts === null) this.#log(`${preload.path} could not be loaded: ${problem}`);
-    });
+    this.#models.preload(preload.path, preload.copies);
   }
 
-  /** Serving begins when no load is under way and none has been for a while. */
-  #awaitLoadStageEnd(): void {
-    if (this.#phase !== "loading" || this.#loading > 0) return;
+  /** The load stage begins with the first load, and ends when none is under way and none has been for a while. */
+  #onLoad(): void {
+    if (this.#phase === "awaiting") {
+      this.#phase = "loading";
+      this.#log("(Startup-4) LoadModelStage has begun");
+    }
     this.#loadStageTimer?.cancel();
+    if (this.#phase !== "loading" || this.#models.loading > 0) return;
     this.#loadStageTimer = this.#clock.at(this.#clock.now() + LOAD_STAGE_IDLE_NS, () => {
       // A stage in which every load failed has nothing to serve: a client may yet bring a model.
-      if (this.#groups.copies === 0) {
+      if (this.#models.groups.copies === 0) {
         this.#log(
           "(Startup-3) No model could be loaded.  Awaiting LoadModel requests from clients",
         );
@@ -405,106 +355,33 @@ export class Controller implements ClientRequests {
     this.#printCluster();
     this.#log("(Startup-end) Transitioning to scheduler");
     this.#phase = "serving";
-    this.#catalogue.changed();
+    this.#models.catalogue.changed();
     for (const worker of this.#ready) this.#serve(worker);
-    for (const group of this.#groups) this.#serveModels(group);
+    for (const group of this.#models.groups) this.#serveModels(group);
     const lines = servingLines(this.#ready.map((worker) => this.#reported(worker)), [
-      ...this.#groups.models(),
+      ...this.#models.groups.models(),
     ]);
     for (const line of lines) this.#log(line);
   }
 
-  #serve({ peer, state }: Worker): void {
-    this.#serving.addWorker(peer, state!.gpus.map((gpu) => gpu.weights_cache_pages));
+  #serve({ peer, state }: ReadyWorker): void {
+    this.#serving.addWorker(peer, state.gpus.map((gpu) => gpu.weights_cache_pages));
   }
 
-  /**
-   * Gives a worker that came later the models that the others have, and then lets it serve. Models that
-   * it has from before, as when only the connection was lost, need not be loaded.
-   */
-  #equip(worker: Worker): void {
-    const { peer } = worker;
-    const state = worker.state!;
-    const groups = [...this.#groups];
-    let waiting = groups.length;
-    const ready = () => {
+  /** Gives a worker that came later the models that it should have, and then lets it serve. */
+  #equip(worker: ReadyWorker): void {
+    const { peer, state } = worker;
+    this.#models.equip(worker, () => {
       if (peer.lost || this.#phase !== "serving") return;
       this.#serve(worker);
       this.#log(`Worker ${peer.id} serves with ${state.gpus.length} GPUs`);
-    };
-    if (waiting === 0) return ready();
-    for (const group of groups) {
-      this.#equipWith(group, worker, () => {
-        if (--waiting === 0) ready();
-      });
-    }
-  }
-
-  #equipWith(group: ModelGroup, { peer, state }: Worker, done: () => void): void {
-    const take = (facts: LoadedModel | null, problem: string) => {
-      if (facts === null || !sameSizes(facts, group.facts)) {
-        const why = problem || "its model of that path has other sizes: the files differ";
-        this.#log(`Worker ${peer.id} cannot serve ${group.path}: ${why}`);
-      } else if (!peer.lost) {
-        const spec = specOf(facts);
-        // Some of its copies, or all, may have been unloaded meanwhile.
-        for (const part of this.#groups.within(group)) {
-          part.specs = new Map(part.specs).set(peer.id, spec);
-          this.#catalogue.changed();
-          if (this.#phase === "serving") this.#serveModels(part);
-        }
-      }
-      done();
-    };
-    let held: LoadedModel | null;
-    try {
-      held = factsFromState(state!, group);
-    } catch (error) {
-      return take(null, (error as Error).message);
-    }
-    if (held !== null) take(held, "");
-    else loadOnWorker(this.#clock, this.#log, this.#options, peer, state!, group, take);
+    });
   }
 
   // Models.
 
-  #load(
-    path: string,
-    copies: number,
-    done: (firstId: number, facts: LoadedModel | null, problem: string) => void,
-  ): void {
-    if (this.#phase === "awaiting") {
-      this.#phase = "loading";
-      this.#log("(Startup-4) LoadModelStage has begun");
-    }
-    const firstId = this.#nextModelId;
-    this.#nextModelId += copies;
-    this.#loading++;
-    this.#copiesLoading += copies;
-    this.#loadStageTimer?.cancel();
-    const asked = this.#ready;
-    const range = { firstId, copies, path };
-    const limits = this.#options;
-    loadOnWorkers(this.#clock, this.#log, limits, asked, range, (facts, specs, problem) => {
-      this.#loading--;
-      this.#copiesLoading -= copies;
-      this.#awaitLoadStageEnd();
-      if (facts !== null) this.#addGroup({ ...range, facts, specs }, asked);
-      done(firstId, facts, problem);
-    });
-  }
-
-  /** `asked` are the workers that were asked to load it: those that came meanwhile were not. */
-  #addGroup(group: ModelGroup, asked: readonly Worker[]): void {
-    this.#groups.add(group);
-    this.#catalogue.changed();
-    if (this.#phase === "serving") this.#serveModels(group);
-    for (const worker of this.#ready) {
-      if (!asked.includes(worker)) this.#equipWith(group, worker, () => {});
-    }
-  }
-
   #serveModels({ firstId, copies, path, facts, specs }: ModelGroup): void {
+    if (this.#phase !== "serving") return;
     for (let id = firstId; id < firstId + copies; id++) {
       const model: ServedModel = {
         id,
@@ -520,18 +397,13 @@ export class Controller implements ClientRequests {
   #onWorkerLost(worker: Worker, reason: string): void {
     const { peer, state } = worker;
     this.#workers.delete(worker);
-    this.#catalogue.changed();
     const lost = `Worker ${peer.id} (${peer.link.peer}) lost: ${reason}`;
     this.#log(lost);
     this.#live.note(lost, () => lost);
     this.#workerTraffic.ended(peer.link.traffic);
     if (this.#phase === "serving" && state !== null) this.#serving.removeWorker(peer.id);
-    for (const group of this.#groups) {
-      if (!group.specs.has(peer.id)) continue;
-      group.specs = new Map([...group.specs].filter(([id]) => id !== peer.id));
-      if (this.#phase === "serving") this.#serveModels(group);
-    }
-    if (this.#ready.length === 0 && this.#phase !== "connecting" && this.#phase !== "querying") {
+    this.#models.lost(worker);
+    if (this.#ready.length === 0 && !this.#starting) {
       this.#log("No worker is connected any more: requests are refused until one is back");
     }
     this.#afterQuery();
@@ -543,7 +415,7 @@ export class Controller implements ClientRequests {
   view(): ControllerView {
     return {
       workers: this.#ready.map((worker) => this.#viewOf(worker)),
-      models: this.#groups.copies,
+      models: this.#models.groups.copies,
       unanswered: this.#serving.unanswered,
       unansweredByModel: () => this.#serving.unansweredByPath(),
     };
@@ -567,14 +439,14 @@ export class Controller implements ClientRequests {
     return this.#workerTraffic.with(Array.from(this.#workers, ({ peer }) => peer.link.traffic));
   }
 
-  #viewOf({ peer, state }: Worker): WorkerView {
+  #viewOf({ peer, state }: ReadyWorker): WorkerView {
     const { id, link: { peer: address, sync } } = peer;
     return {
       id,
       address,
       clockOffsetNs: sync.offsetNs,
       roundTripNs: sync.rttNs,
-      gpus: state!.gpus.map(({ name, weights_cache_pages: pages }, gpuId) => {
+      gpus: state.gpus.map(({ name, weights_cache_pages: pages }, gpuId) => {
         const { pages: usedPages, models } = this.#serving.gpuUse(id, gpuId);
         return { name, pages, usedPages, models };
       }),
@@ -583,14 +455,18 @@ export class Controller implements ClientRequests {
 
   // What is printed.
 
-  #reported({ peer, state }: Worker) {
+  #reported({ peer, state }: ReadyWorker) {
     let served = 0;
-    for (const { specs, copies } of this.#groups) if (specs.has(peer.id)) served += copies;
-    return { id: peer.id, state: state!, models: state!.models.length + served };
+    for (const { specs, copies } of this.#models.groups) if (specs.has(peer.id)) served += copies;
+    return { id: peer.id, state, models: state.models.length + served };
   }
 
   #printCluster(): void {
     const workers = this.#ready.map((worker) => this.#reported(worker));
-    for (const line of clusterLines(workers, this.#groups.models())) this.#log(line);
+    for (const line of clusterLines(workers, this.#models.groups.models())) this.#log(line);
   }
+}
+
+function isReady(worker: Worker): worker is ReadyWorker {
+  return worker.state !== null;
 }

@@ -89,7 +89,7 @@ Deno.test("thousands of models are told in parts, each once", () => {
   // Loaded in an order that is not that of their ids.
   for (let i = 0; i < 5000; i++) {
     const firstId = (i * 7 % 5000) * 10;
-    groups.add({ firstId, copies: 10, path: `m${firstId}`, facts, specs: new Map() });
+    groups.add({ firstId, copies: 10, path: `m${firstId}`, chosen: null, facts, specs: new Map() });
   }
   const ids: number[] = [];
   let parts = 0;

@@ -4,6 +4,8 @@ import type { LoadedModel, ModelRange } from "./model_loading.ts";
 
 /** Copies of one model, and the workers that can run them. */
 export interface ModelGroup extends ModelRange {
+  /** Addresses of the workers that are to have it; null for all. */
+  readonly chosen: readonly string[] | null;
   /** As the first worker reported them. */
   readonly facts: LoadedModel;
   /** By worker. Replaced, not changed: the scheduler keeps what it was given. */
@@ -38,6 +40,17 @@ export class ModelGroups {
     return [...this.#groups].filter((group) =>
       group.firstId >= firstId && group.firstId + group.copies <= firstId + copies
     );
+  }
+
+  /** How many of `copies` ids from `firstId` on have a model. */
+  count(firstId: number, copies: number): number {
+    let count = 0;
+    for (const group of this.#groups) {
+      const from = Math.max(firstId, group.firstId);
+      const until = Math.min(firstId + copies, group.firstId + group.copies);
+      count += Math.max(0, until - from);
+    }
+    return count;
   }
 
   *models(): Generator<{ id: number; path: string; facts: LoadedModel }> {

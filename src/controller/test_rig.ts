@@ -43,6 +43,8 @@ export interface WorkerOptions {
   /** The worker's clock less the controller's. */
   readonly offsetNs?: number;
   readonly link?: MemoryLinkOptions;
+  /** What the controller takes for its address. */
+  readonly name?: string;
 }
 
 export interface TestWorker {
@@ -125,7 +127,12 @@ export class Cluster {
       log: (line) => lines.push(line),
       telemetry: metrics,
     });
-    return { server, metrics, lines, link: this.connectWorker(server.accept, clock, options.link) };
+    return {
+      server,
+      metrics,
+      lines,
+      link: this.connectWorker(server.accept, clock, options.link, options.name),
+    };
   }
 
   /** Connects the controller to a worker, and returns the worker's end. */
@@ -133,10 +140,11 @@ export class Cluster {
     accept: (link: Link) => LinkHandler,
     clock: Clock = this.clock,
     options: MemoryLinkOptions = {},
+    name = "worker",
   ): BreakableLink {
     const [, link] = connectInMemory(
       { name: "controller", clock: this.clock, accept: this.controller.acceptWorker },
-      { name: "worker", clock, accept },
+      { name, clock, accept },
       { ...LINK, ...options },
     );
     return link;

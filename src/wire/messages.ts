@@ -37,11 +37,17 @@ export const MAX_DIMENSIONS = 32;
 export const MAX_DESCRIBED = 10_000;
 /** Most GPUs of one worker. */
 export const MAX_GPUS_PER_WORKER = 4096;
+/** Most workers that a request may name. */
+export const MAX_CHOSEN_WORKERS = 1024;
+/** Longest key of a request, in characters. */
+export const MAX_KEY_LENGTH = 64;
 
 const id = uint();
 const bytes = uint(Number.MAX_SAFE_INTEGER);
 const message = text(4096);
 const path = text(MAX_PATH_LENGTH);
+/** Chosen by the client: a repeat with the same key gets the first one's answer. "" for none. */
+const requestKey = text(MAX_KEY_LENGTH);
 
 /** When an action began and ended, and how long it took. */
 const timing = { begin_ns: nanoseconds, end_ns: nanoseconds, duration_ns: nanoseconds };
@@ -217,11 +223,23 @@ const kinds = {
   LsRequest: { number: 66, header: record({ user_id: id }) },
   LoadModelRequest: {
     number: 67,
-    header: record({ user_id: id, model_path: path, no_of_copies: uint(MAX_MODELS) }),
+    header: record({
+      user_id: id,
+      model_path: path,
+      no_of_copies: uint(MAX_MODELS),
+      /** Numbers or addresses of the workers that are to have it; none for all. */
+      workers: list(text(256), MAX_CHOSEN_WORKERS),
+      key: requestKey,
+    }),
   },
   UnloadModelRequest: {
     number: 68,
-    header: record({ user_id: id, model_id: id, no_of_copies: uint(MAX_MODELS) }),
+    header: record({
+      user_id: id,
+      model_id: id,
+      no_of_copies: uint(MAX_MODELS),
+      key: requestKey,
+    }),
   },
   /** Answered in every phase of the controller, with part of the models where they are many. */
   DescribeModelsRequest: {

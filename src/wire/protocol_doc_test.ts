@@ -28,7 +28,7 @@ function fieldsOf(kind: Kind): Set<string> {
         let field = tried.get(name);
         if (field === undefined) {
           const nested = depth < 3 ? [map(depth + 1), [map(depth + 1)]] : [];
-          field = { candidate: 0, values: [...nested, 0, "", [0]] };
+          field = { candidate: 0, values: [...nested, 0, "", [0], [""]] };
           tried.set(name, field);
         }
         const asked = field;

@@ -1,0 +1,306 @@
+/**
+ * The models of a cluster: loads them, on all workers or on chosen ones, unloads them, and gives those
+ * that there are to workers that come later.
+ */
+import type { Clock } from "../core/clock.ts";
+import type { Log } from "../core/log.ts";
+import { RequestStatus } from "../core/status.ts";
+import type { Header } from "../wire/messages.ts";
+import { ModelCatalogue } from "./model_catalogue.ts";
+import { type ModelGroup, ModelGroups } from "./model_groups.ts";
+import {
+  factsFromState,
+  type LoadedModel,
+  loadOnWorker,
+  loadOnWorkers,
+  type ModelRange,
+  sameSizes,
+  specOf,
+} from "./model_loading.ts";
+import type { ControllerOptions } from "./options.ts";
+import { type Outcome, type Refusal, RequestKeys } from "./request_keys.ts";
+import type { Serving } from "./serving.ts";
+import { unloadEverywhere, unloadOnWorker } from "./unloading.ts";
+import type { WorkerPeer } from "./worker_peer.ts";
+import type { WorkerState } from "./worker_query.ts";
+
+/** Ids are 32-bit unsigned on the wire. */
+const MAX_MODEL_ID = 0xffff_ffff;
+
+/** A worker that is connected. */
+export interface Worker {
+  readonly peer: WorkerPeer;
+  /** Null until it has told it. */
+  state: WorkerState | null;
+}
+
+/** One that may be asked to do something. */
+export interface ReadyWorker {
+  readonly peer: WorkerPeer;
+  readonly state: WorkerState;
+}
+
+export interface ModelsHost {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly options: ControllerOptions;
+  readonly serving: Serving;
+  /** Why nothing can be loaded or unloaded now; null when it can. */
+  refusal(what: "load" | "unload"): Refusal | null;
+  /** Those that have told their state. */
+  ready(): readonly ReadyWorker[];
+  /** Serves a group's models, if it is time to: they are new, or others can run them than before. */
+  serve(group: ModelGroup): void;
+  /** A load has begun or ended: see {@link Models.loading}. */
+  onLoad(): void;
+}
+
+/** What a client is told of models that it has loaded. */
+type Loaded = Header<"LoadModelResponse">;
+
+export class Models {
+  readonly #host: ModelsHost;
+  /** Those that can be used, as groups of copies. */
+  readonly groups = new ModelGroups();
+  /** What is told of them to clients. */
+  readonly catalogue = new ModelCatalogue(this.groups);
+  readonly #loads = new RequestKeys<Loaded>();
+  readonly #unloads = new RequestKeys<true>();
+  #nextId = 0;
+  /** Loads that have not ended, and the copies that they ask for. */
+  #loading = 0;
+  #copiesLoading = 0;
+  #unloading = 0;
+
+  constructor(host: ModelsHost) {
+    this.#host = host;
+  }
+
+  /** Loads that have not ended. */
+  get loading(): number {
+    return this.#loading;
+  }
+
+  /** Loads and unloads that have not ended. */
+  get pending(): number {
+    return this.#loading + this.#unloading;
+  }
+
+  /** Loads what a client asks for, unless it did before. `done` is called once. */
+  load(request: Header<"LoadModelRequest">, done: (outcome: Outcome<Loaded>) => void): void {
+    const { key, model_path: path, no_of_copies: copies, workers } = request;
+    const perform = (done: (outcome: Outcome<Loaded>) => void) => {
+      const refusal = this.#host.refusal("load") ?? this.#refusal(copies);
+      if (refusal !== null) return done(refusal);
+      const asked = this.#choose(workers);
+      if ("status" in asked) return done(asked);
+      this.#load(path, copies, asked, workers.length === 0, (firstId, facts, problem) => {
+        if (facts === null) return done({ status: RequestStatus.error, message: problem });
+        const { input_size, output_size } = facts;
+        done({ answer: { model_id: firstId, copies_created: copies, input_size, output_size } });
+      });
+    };
+    this.#loads.once(key, JSON.stringify([path, copies, workers]), perform, (outcome) => {
+      if (!("answer" in outcome) || this.#allLoaded(outcome.answer)) return done(outcome);
+      done({
+        status: RequestStatus.invalidRequest,
+        message: "the models that were loaded by this key have been unloaded: use another key",
+      });
+    });
+  }
+
+  /** Unloads what a client asks for, unless it did before. `done` is called once. */
+  unload(request: Header<"UnloadModelRequest">, done: (outcome: Outcome<true>) => void): void {
+    const { key, model_id: firstId, no_of_copies: copies } = request;
+    const perform = (done: (outcome: Outcome<true>) => void) => this.#unload(firstId, copies, done);
+    this.#unloads.once(key, JSON.stringify([firstId, copies]), perform, done);
+  }
+
+  /** Loads a model that nobody has asked for. */
+  preload(path: string, copies: number): void {
+    this.#load(path, copies, this.#host.ready(), true, (_, facts, problem) => {
+      if (facts === null) this.#host.log(`${path} could not be loaded: ${problem}`);
+    });
+  }
+
+  /** Takes note of what a worker has: ids of models that it kept from before are not given out again. */
+  noteIds({ models }: WorkerState): void {
+    for (const { model_id } of models) this.#nextId = Math.max(this.#nextId, model_id + 1);
+  }
+
+  /** Has a worker that is back forget what was unloaded while it was away. */
+  dropStale({ peer, state }: ReadyWorker): void {
+    const { clock, log } = this.#host;
+    for (const range of this.groups.unloadedAmong(state.models)) {
+      unloadOnWorker(clock, log, peer, range, () => {});
+    }
+  }
+
+  /**
+   * Gives a worker that came later the models that it should have; then calls `done`. Models that it has
+   * from before, as when only the connection was lost, need not be loaded.
+   */
+  equip(worker: ReadyWorker, done: () => void): void {
+    const groups = [...this.groups].filter((group) => isFor(group, worker));
+    let waiting = groups.length;
+    if (waiting === 0) return done();
+    for (const group of groups) {
+      this.#equipWith(group, worker, () => {
+        if (--waiting === 0) done();
+      });
+    }
+  }
+
+  /** A worker is gone: it can run nothing any more. */
+  lost({ peer }: Worker): void {
+    this.catalogue.changed();
+    for (const group of this.groups) {
+      if (!group.specs.has(peer.id)) continue;
+      group.specs = new Map([...group.specs].filter(([id]) => id !== peer.id));
+      this.#host.serve(group);
+    }
+  }
+
+  #allLoaded({ model_id, copies_created }: Loaded): boolean {
+    return this.groups.count(model_id, copies_created) === copies_created;
+  }
+
+  #refusal(copies: number): Refusal | null {
+    if (copies < 1) {
+      return {
+        status: RequestStatus.invalidRequest,
+        message: "no_of_copies must be at least 1, got 0",
+      };
+    }
+    const room = Math.min(
+      this.#host.options.maxModels - this.groups.copies - this.#copiesLoading,
+      MAX_MODEL_ID + 1 - this.#nextId,
+    );
+    if (copies <= room) return null;
+    return {
+      status: RequestStatus.invalidRequest,
+      message: `no_of_copies is ${copies}, but this controller has room for ${room} more models`,
+    };
+  }
+
+  /** The workers that a client names, by number or address; all when it names none. */
+  #choose(names: readonly string[]): readonly ReadyWorker[] | Refusal {
+    const ready = this.#host.ready();
+    const nameOf = ({ peer }: ReadyWorker) => `${peer.id} (${peer.link.peer})`;
+    const chosen = new Set<ReadyWorker>();
+    for (const name of names) {
+      const found = ready.find(({ peer }) => name === String(peer.id) || name === peer.link.peer);
+      if (found === undefined) {
+        return {
+          status: RequestStatus.invalidRequest,
+          message: `there is no worker ${name}: those that are connected are ` +
+            (ready.map(nameOf).join(", ") || "none"),
+        };
+      }
+      chosen.add(found);
+    }
+    return names.length === 0 ? ready : [...chosen];
+  }
+
+  #load(
+    path: string,
+    copies: number,
+    asked: readonly ReadyWorker[],
+    everywhere: boolean,
+    done: (firstId: number, facts: LoadedModel | null, problem: string) => void,
+  ): void {
+    const { clock, log, options } = this.#host;
+    const firstId = this.#nextId;
+    this.#nextId += copies;
+    this.#loading++;
+    this.#copiesLoading += copies;
+    this.#host.onLoad();
+    const range = { firstId, copies, path };
+    const chosen = everywhere ? null : asked.map(({ peer }) => peer.link.peer);
+    loadOnWorkers(clock, log, options, asked, range, (facts, specs, problem) => {
+      this.#loading--;
+      this.#copiesLoading -= copies;
+      this.#host.onLoad();
+      if (facts !== null) this.#add({ ...range, chosen, facts, specs }, asked);
+      done(firstId, facts, problem);
+    });
+  }
+
+  /** `asked` are the workers that were asked to load it: those that came meanwhile were not. */
+  #add(group: ModelGroup, asked: readonly ReadyWorker[]): void {
+    this.groups.add(group);
+    this.catalogue.changed();
+    this.#host.serve(group);
+    for (const worker of this.#host.ready()) {
+      if (!asked.includes(worker) && isFor(group, worker)) this.#equipWith(group, worker, () => {});
+    }
+  }
+
+  #unload(firstId: number, copies: number, done: (outcome: Outcome<true>) => void): void {
+    const refusal = this.#host.refusal("unload");
+    if (refusal !== null) return done(refusal);
+    const invalid = (message: string) => done({ status: RequestStatus.invalidRequest, message });
+    if (copies < 1) return invalid("no_of_copies must be at least 1, got 0");
+    const leaving = this.groups.take(firstId, copies);
+    if (leaving === null) {
+      return invalid(
+        copies === 1
+          ? `model ${firstId} is not loaded: list the models with LS`
+          : `models ${firstId} to ${firstId + copies - 1} are not all loaded: list them with LS`,
+      );
+    }
+    const { clock, log, serving } = this.#host;
+    const peers = () => this.#host.ready().map(({ peer }) => peer);
+    let waiting = leaving.length;
+    let problem = "";
+    this.#unloading++;
+    for (const group of leaving) {
+      this.catalogue.leaves(group);
+      unloadEverywhere(clock, log, serving, peers, group, (found) => {
+        this.catalogue.left(group);
+        problem ||= found;
+        if (--waiting > 0) return;
+        this.#unloading--;
+        done(problem === "" ? { answer: true } : { status: RequestStatus.error, message: problem });
+      });
+    }
+  }
+
+  #equipWith(group: ModelGroup, { peer, state }: ReadyWorker, done: () => void): void {
+    const { clock, log, options } = this.#host;
+    const take = (facts: LoadedModel | null, problem: string) => {
+      if (facts === null || !sameSizes(facts, group.facts)) {
+        const why = problem || "its model of that path has other sizes: the files differ";
+        log(`Worker ${peer.id} cannot serve ${group.path}: ${why}`);
+      } else if (!peer.lost) {
+        const spec = specOf(facts);
+        // Some of its copies, or all, may have been unloaded meanwhile.
+        for (const part of this.groups.within(group)) {
+          part.specs = new Map(part.specs).set(peer.id, spec);
+          this.catalogue.changed();
+          this.#host.serve(part);
+        }
+      }
+      done();
+    };
+    let held: LoadedModel | null;
+    try {
+      held = factsFromState(state, group);
+    } catch (error) {
+      return take(null, (error as Error).message);
+    }
+    if (held !== null) take(held, "");
+    else loadOnWorker(clock, log, options, peer, state, group, take);
+  }
+}
+
+/** Whether a worker is to have a group: all are, unless some were chosen; or it has it already. */
+function isFor({ chosen, ...range }: ModelGroup, { peer, state }: ReadyWorker): boolean {
+  return chosen === null || chosen.includes(peer.link.peer) || holds(state, range);
+}
+
+function holds({ models }: WorkerState, { firstId, copies, path }: ModelRange): boolean {
+  return models.some(({ model_id, model_path }) =>
+    model_id >= firstId && model_id < firstId + copies && model_path === path
+  );
+}

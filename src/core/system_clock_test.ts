@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { MS } from "./clock.ts";
+import { MS, US } from "./clock.ts";
+import { Random } from "./random.ts";
 import { SystemClock } from "./system_clock.ts";
 
 Deno.test("the system clock makes calls in order, never early, never within at()", async () => {
@@ -47,6 +48,23 @@ Deno.test("a call that throws does not stop the calls after it", async () => {
     assert.equal((errors[0] as Error).message, "boom");
   } finally {
     removeEventListener("error", onError);
+    clock.close();
+  }
+});
+
+Deno.test("no call comes early, once the clock has learnt how late its thread is", async () => {
+  const clock = new SystemClock();
+  const random = new Random(1);
+  const earlyNs: number[] = [];
+  try {
+    // More than it takes to learn, and some so soon that the thread would be late.
+    for (let i = 0; i < 300; i++) {
+      const dueNs = clock.now() + random.below(i % 3 === 0 ? 50 * US : 2 * MS);
+      await new Promise<void>((resolve) => clock.at(dueNs, resolve));
+      if (clock.now() < dueNs) earlyNs.push(dueNs - clock.now());
+    }
+    assert.deepEqual(earlyNs, []);
+  } finally {
     clock.close();
   }
 });

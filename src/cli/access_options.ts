@@ -51,18 +51,16 @@ export function credentialsHelp(column: number): string {
  * The token of the file or else of the environment; null if neither is given.
  * @throws {UsageError} that does not tell the token.
  */
-function readToken({ tokenFile }: CredentialOptions): string | null {
-  const where = tokenFile ?? "CLOCKWORK_TOKEN";
+export function readSecret(file: string | undefined, variable: string): string | null {
+  const where = file ?? variable;
   let token: string;
   try {
-    token = tokenFile === undefined
-      ? Deno.env.get("CLOCKWORK_TOKEN") ?? ""
-      : Deno.readTextFileSync(tokenFile);
+    token = file === undefined ? Deno.env.get(variable) ?? "" : Deno.readTextFileSync(file);
   } catch (error) {
     throw new UsageError(`cannot read the token: ${(error as Error).message}`);
   }
   token = token.trim();
-  if (token === "" && tokenFile === undefined) return null;
+  if (token === "" && file === undefined) return null;
   if (token.length < MIN_TOKEN_LENGTH || token.length > MAX_TOKEN_LENGTH) {
     throw new UsageError(
       `the token of ${where} has ${token.length} characters, expected ${MIN_TOKEN_LENGTH} to ` +
@@ -77,7 +75,10 @@ function readToken({ tokenFile }: CredentialOptions): string | null {
  * @throws {UsageError} that does not tell the secrets.
  */
 export function readCredentials(options: CredentialOptions): Credentials {
-  return { token: readToken(options), tls: readTls(options) };
+  return {
+    token: readSecret(options.tokenFile, "CLOCKWORK_TOKEN"),
+    tls: readTls(options),
+  };
 }
 
 /** Whom a node with these credentials serves. */

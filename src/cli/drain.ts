@@ -1,6 +1,7 @@
 /** Ending well: what a node has taken is finished first, for a limited time. */
 import { Option } from "commander";
 import { type Clock, MS, SECOND } from "../core/clock.ts";
+import type { Log } from "../core/log.ts";
 import { parseDuration } from "./parse.ts";
 
 /** How long a node that is told to stop may take to finish what it has, unless told otherwise. */
@@ -22,12 +23,13 @@ export async function drained(
   limitNs: number,
   what: string,
   pending: () => number,
+  log: Log = console.log,
 ): Promise<void> {
   if (pending() === 0) return;
-  console.log(`Shutting down: ${pending()} ${what} are being finished, for ${limitNs / SECOND} s`);
+  log(`Shutting down: ${pending()} ${what} are being finished, for ${limitNs / SECOND} s`);
   const deadlineNs = clock.now() + limitNs;
   while (pending() > 0 && clock.now() < deadlineNs) {
     await new Promise<void>((resolve) => clock.at(clock.now() + CHECK_NS, resolve));
   }
-  if (pending() > 0) console.log(`${pending()} ${what} could not be finished`);
+  if (pending() > 0) log(`${pending()} ${what} could not be finished`);
 }

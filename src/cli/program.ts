@@ -30,6 +30,11 @@ const subcommands: readonly Subcommand[] = [
     load: async () => (await import("./controller.ts")).controllerCommand(),
   },
   {
+    name: "gateway",
+    summary: "serve a controller's models over HTTP",
+    load: async () => (await import("./gateway.ts")).gatewayCommand(),
+  },
+  {
     name: "client",
     summary: "run a workload against a controller",
     load: async () => (await import("./client.ts")).clientCommand(),

@@ -219,11 +219,16 @@ export class Client implements LinkHandler {
    */
   unloadModel(model: Model, done: Done<void>): void {
     this.#models.leaving(model);
-    const question = unloading(this.#userId, () => model.id, this.#newKey());
+    const question = unloading(this.#userId, () => model.id, 1, this.#newKey());
     this.#ask({ ...question, model, whenGone: () => undefined }, (result) => {
       this.#models.left(model, result.ok);
       done(result);
     });
+  }
+
+  /** The same for copies with consecutive ids, by whomever they were loaded. */
+  unloadModels(firstId: number, copies: number, done: Done<void>): void {
+    this.#ask({ ...unloading(this.#userId, () => firstId, copies, ""), brief: true }, done);
   }
 
   /**
@@ -439,7 +444,7 @@ export class Client implements LinkHandler {
         ls: (done) => this.#askBriefly({ ...listing(user), read: ({ models }) => models }, done),
         load: (load, done) =>
           this.#askBriefly({ ...loading(user, load), read: (answer) => answer }, done),
-        unload: (id) => this.#askBriefly(unloading(user, () => id, this.#newKey()), () => {}),
+        unload: (id) => this.#askBriefly(unloading(user, () => id, 1, this.#newKey()), () => {}),
       },
       onInitializing: (message) => this.#options.onRetry?.(message),
       onProgress: () => {

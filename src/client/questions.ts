@@ -50,10 +50,10 @@ export function evicting(userId: number, model: Model) {
   } as const;
 }
 
-export function unloading(userId: number, modelId: () => number, key: string) {
+export function unloading(userId: number, modelId: () => number, copies: number, key: string) {
   return {
     kind: "UnloadModelRequest",
-    header: () => ({ user_id: userId, model_id: modelId(), no_of_copies: 1, key }),
+    header: () => ({ user_id: userId, model_id: modelId(), no_of_copies: copies, key }),
     expects: "UnloadModelResponse",
     read: () => undefined,
   } as const;

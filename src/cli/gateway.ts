@@ -1,0 +1,87 @@
+/** `clockwork gateway`: the HTTP front door as a process of its own. */
+import { Command } from "commander";
+import { CONTROLLER_PORT } from "../client/connect.ts";
+import { SystemClock } from "../core/system_clock.ts";
+import { type Address, formatAddress, parseAddress } from "../wire/tcp.ts";
+import { type AccessOptions, addAccessOptions, credentialsHelp } from "./access_options.ts";
+import { readCredentials } from "./access_options.ts";
+import { drainOption } from "./drain.ts";
+import { UsageError } from "./exit.ts";
+import { serveGateway } from "./gateway_server.ts";
+import {
+  addHttpLimitOptions,
+  addHttpOptions,
+  type HttpLimitOptions,
+  type HttpOptions,
+  limitsOf,
+  readHttpToken,
+} from "./http_options.ts";
+import { parseInteger } from "./parse.ts";
+import { StopSignals } from "./stop_signals.ts";
+
+interface Options extends AccessOptions, HttpOptions, HttpLimitOptions {
+  readonly port: number;
+  readonly host: string;
+  readonly user: number;
+  readonly drain: number;
+}
+
+export function gatewayCommand(): Command {
+  const command = new Command("gateway")
+    .description("Serves a controller's models over HTTP, by the Open Inference Protocol.")
+    .argument("<address>", `the controller, HOST[:PORT]; the port is ${CONTROLLER_PORT} by default`)
+    .option("-p, --port <port>", "port for HTTP", parseInteger(1, 65535), 8000)
+    .option("--host <address>", "address to listen on", "127.0.0.1")
+    .option("--user <n>", "number of the user to ask as", parseInteger(0, 0xffff_ffff), 0)
+    .addOption(drainOption());
+  addHttpLimitOptions(addHttpOptions(command));
+  return addAccessOptions(command)
+    .addHelpText(
+      "after",
+      "\nEnvironment:\n" +
+        "  CLOCKWORK_HTTP_TOKEN   what HTTP clients must send as bearer token\n" +
+        credentialsHelp(25) + "\n" +
+        "\nExample:\n  clockwork gateway 127.0.0.1:12346 --port 8000\n",
+    )
+    .action(run);
+}
+
+async function run(addressText: string, options: Options): Promise<void> {
+  const controller = parseController(addressText);
+  const listen = { hostname: options.host, port: options.port };
+  const token = readHttpToken(options, listen, options.insecure);
+  const credentials = readCredentials(options);
+  const clock = new SystemClock();
+  const stop = new StopSignals();
+  const log = (line: string) => console.log(line.replaceAll(/\p{Cc}/gu, "?"));
+  try {
+    log("Starting Clockwork Gateway");
+    const server = serveGateway(clock, log, {
+      controller,
+      credentials,
+      listen,
+      token,
+      cors: options.cors ?? null,
+      limits: limitsOf(options),
+      userId: options.user,
+      drainNs: options.drain,
+    });
+    log(`Serving HTTP at http://${formatAddress(server.address)}/v2`);
+    log(`Connecting to clockwork @ ${formatAddress(controller)}`);
+    await stop.stopped;
+    await server.close();
+  } finally {
+    clock.close();
+    stop.close();
+  }
+  // Connections that are kept alive, and one that is being made, would keep the process alive.
+  Deno.exit(0);
+}
+
+function parseController(text: string): Address {
+  try {
+    return parseAddress(text, CONTROLLER_PORT);
+  } catch (error) {
+    throw new UsageError((error as Error).message);
+  }
+}

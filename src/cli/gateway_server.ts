@@ -1,0 +1,106 @@
+/** A gateway that listens: what `clockwork gateway` and the thread of `controller --http` both run. */
+import config from "../../deno.json" with { type: "json" };
+import { connectClient } from "../client/connect.ts";
+import type { Clock } from "../core/clock.ts";
+import type { Log } from "../core/log.ts";
+import { Gateway } from "../gateway/gateway.ts";
+import type { GatewayLimits } from "../gateway/options.ts";
+import { type Address, formatAddress } from "../wire/tcp.ts";
+import { asPeer, type Credentials } from "./access_options.ts";
+import { drained } from "./drain.ts";
+import { CliError } from "./exit.ts";
+
+/** All that a gateway is told. Nothing but data, so that it can be sent to a thread. */
+export interface GatewayConfig {
+  readonly controller: Address;
+  /** For the controller. */
+  readonly credentials: Credentials;
+  readonly listen: Address;
+  /** What clients must say; null: nothing. */
+  readonly token: string | null;
+  readonly cors: string | null;
+  readonly limits: GatewayLimits;
+  /** Whose requests these are, for the controller's limits and logs. */
+  readonly userId: number;
+  /** How long requests may take to end when the gateway is to. */
+  readonly drainNs: number;
+}
+
+export interface GatewayServer {
+  readonly gateway: Gateway;
+  readonly address: Address;
+  /** Finishes what it has, and closes. */
+  close(): Promise<void>;
+}
+
+/**
+ * Listens, and connects to the controller; that it may not be there yet is no error.
+ * @throws {CliError} when the address cannot be listened on.
+ */
+export function serveGateway(clock: Clock, log: Log, config: GatewayConfig): GatewayServer {
+  const gateway = makeGateway(clock, log, config);
+  const server = listen(config.listen, log, gateway);
+  void gateway.start();
+  return {
+    gateway,
+    address: server.addr,
+    close: async () => {
+      gateway.drain();
+      // Before it closes to new connections, so that those which come until then are told why.
+      await drained(clock, config.drainNs, "HTTP requests", () => gateway.pending, log);
+      gateway.close();
+      // Connections that are kept alive would hold it up for ever.
+      const closed = server.shutdown().catch(() => {});
+      const limit = new Promise<void>((resolve) => clock.at(clock.now() + CLOSE_NS, resolve));
+      await Promise.race([closed, limit]);
+    },
+  };
+}
+
+/** How long answers may take to leave, and clients to hang up. */
+const CLOSE_NS = 1e9;
+
+function makeGateway(clock: Clock, log: Log, options: GatewayConfig): Gateway {
+  const { controller, credentials, userId, token, cors, limits } = options;
+  return new Gateway({
+    clock,
+    log,
+    epochMs: () => Date.now(),
+    connect: async (onLost) => {
+      const client = await connectClient(controller, clock, {
+        userId,
+        onLost,
+        // What is there must be asked for anew; the gateway does both itself.
+        reconnectNs: 0,
+        ...asPeer(credentials),
+      });
+      return client.callbacks;
+    },
+    token,
+    cors,
+    limits,
+    version: config.version,
+  });
+}
+
+function listen(address: Address, log: Log, gateway: Gateway): Deno.HttpServer<Deno.NetAddr> {
+  const { hostname, port } = address;
+  try {
+    return Deno.serve({
+      hostname,
+      port,
+      onListen: () => {},
+      onError: (error) => {
+        log(`error while serving HTTP: ${String(error)}`);
+        return Response.json({ error: "internal error" }, { status: 500 });
+      },
+    }, gateway.fetch);
+  } catch (error) {
+    const where = formatAddress(address);
+    throw new CliError(
+      error instanceof Deno.errors.AddrInUse
+        ? `cannot serve HTTP on ${where}: the port is in use; choose another`
+        : `cannot serve HTTP on ${where}: ${(error as Error).message}`,
+    );
+  }
+}

@@ -1,0 +1,112 @@
+/** Options of what serves HTTP: `clockwork gateway`, and `controller --http`. */
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { DEFAULT_GATEWAY_LIMITS, type GatewayLimits } from "../gateway/options.ts";
+import { isLocal } from "../wire/access.ts";
+import { type Address, formatAddress } from "../wire/tcp.ts";
+import { readSecret } from "./access_options.ts";
+import { UsageError } from "./exit.ts";
+import { parseDuration, parseInteger } from "./parse.ts";
+
+export interface HttpOptions {
+  readonly httpTokenFile?: string;
+  readonly cors?: string;
+}
+
+/** As the command line has them: sizes in MiB. */
+export interface HttpLimitOptions {
+  readonly maxBody: number;
+  readonly maxBuffered: number;
+  readonly maxRequests: number;
+  readonly maxBatch: number;
+  readonly bodyTimeout: number;
+}
+
+const MIB = 2 ** 20;
+
+export function addHttpOptions(command: Command): Command {
+  return command
+    .option(
+      "--http-token-file <file>",
+      "what HTTP clients must send as bearer token, instead of CLOCKWORK_HTTP_TOKEN's value",
+    )
+    .addOption(
+      new Option(
+        "--cors <origin>",
+        "let pages of this origin use the gateway from a browser, * for all (default: none)",
+      ).argParser(parseOrigin),
+    );
+}
+
+export function addHttpLimitOptions(command: Command): Command {
+  const { maxBodyBytes, maxBufferedBytes, maxRequests, maxBatchSize, bodyTimeoutNs } =
+    DEFAULT_GATEWAY_LIMITS;
+  return command
+    .option(
+      "--max-body <MiB>",
+      "largest body of a request, also when decompressed",
+      parseInteger(1, 1024),
+      maxBodyBytes / MIB,
+    )
+    .option(
+      "--max-buffered <MiB>",
+      "bodies of all requests that are being served",
+      parseInteger(1, 1024 * 1024),
+      maxBufferedBytes / MIB,
+    )
+    .option(
+      "--max-requests <n>",
+      "requests that are being served at a time",
+      parseInteger(1, 1e6),
+      maxRequests,
+    )
+    .option(
+      "--max-batch <n>",
+      "largest batch of one request",
+      parseInteger(1, 65536),
+      maxBatchSize,
+    )
+    .addOption(
+      new Option("--body-timeout <time>", "time for the body of a request to come")
+        .argParser(parseDuration).default(bodyTimeoutNs, `${bodyTimeoutNs / 1e9}s`),
+    );
+}
+
+function parseOrigin(text: string): string {
+  if (text === "*" || (URL.canParse(text) && new URL(text).origin === text)) return text;
+  throw new InvalidArgumentError("Expected an origin such as https://example.com, or *.");
+}
+
+export function limitsOf(options: HttpLimitOptions): GatewayLimits {
+  return {
+    maxBodyBytes: options.maxBody * MIB,
+    maxBufferedBytes: options.maxBuffered * MIB,
+    maxRequests: options.maxRequests,
+    maxBatchSize: options.maxBatch,
+    bodyTimeoutNs: options.bodyTimeout,
+  };
+}
+
+/**
+ * The token for HTTP clients; null for none, which is for listening on this machine only.
+ * @throws {UsageError} that does not tell the token.
+ */
+export function readHttpToken(
+  { httpTokenFile }: HttpOptions,
+  listen: Address,
+  insecure: boolean,
+): string | null {
+  const token = readSecret(httpTokenFile, "CLOCKWORK_HTTP_TOKEN");
+  if (token === null && !insecure && !isLoopback(listen.hostname)) {
+    throw new UsageError(
+      `serving HTTP on ${
+        formatAddress(listen)
+      } lets other machines in: give clients a token with ` +
+        "CLOCKWORK_HTTP_TOKEN or --http-token-file, or start with --insecure",
+    );
+  }
+  return token;
+}
+
+function isLoopback(hostname: string): boolean {
+  return hostname === "localhost" || isLocal("", hostname);
+}

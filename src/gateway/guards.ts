@@ -1,0 +1,96 @@
+/** What every request has to pass: who may ask, from where, and how many at a time. */
+import type { MiddlewareHandler } from "hono";
+import { sameSecret } from "../wire/access.ts";
+import type { GatewayContext } from "./gateway.ts";
+import { HttpError } from "./http_error.ts";
+
+/** Of the requests of this app: nothing is kept in their contexts. */
+export type GatewayEnv = Record<string, never>;
+
+/** Served to anybody, as whatever watches over processes has no token. */
+const OPEN_PATHS: ReadonlySet<string> = new Set(["/v2/health/live", "/v2/health/ready"]);
+
+/** Longest request id that is repeated, in characters. */
+const MAX_REQUEST_ID_LENGTH = 256;
+
+/** Says who may ask, and lets pages of other origins ask if they may. */
+export function accessGuard({ token, cors }: GatewayContext): MiddlewareHandler<GatewayEnv> {
+  return async (c, next) => {
+    const { method } = c.req;
+    const origin = c.req.header("origin");
+    const allowed = origin !== undefined && (cors === "*" || cors === origin);
+    if (method === "OPTIONS" && allowed) {
+      c.res = new Response(null, { status: 204, headers: preflightHeaders(c.req.raw) });
+    } else {
+      const problem = originProblem(method, origin, allowed, c.req.header("host")) ??
+        (OPEN_PATHS.has(c.req.path) ? null : tokenProblem(token, c.req.header("authorization")));
+      if (problem !== null) throwFor(problem);
+      await next();
+    }
+    const id = c.req.header("x-request-id");
+    if (id !== undefined && id.length <= MAX_REQUEST_ID_LENGTH) c.header("x-request-id", id);
+    if (allowed) {
+      c.header("access-control-allow-origin", cors!);
+      c.header("access-control-expose-headers", "inference-header-content-length, x-request-id");
+      if (cors !== "*") c.header("vary", "origin", { append: true });
+    }
+  };
+}
+
+type Problem = readonly [status: number, message: string];
+
+function throwFor([status, message]: Problem): never {
+  throw new HttpError(status, message, status === 401 ? { "www-authenticate": "Bearer" } : {});
+}
+
+/** A page that a person happens to look at must not be able to load models, or to take the GPUs. */
+function originProblem(
+  method: string,
+  origin: string | undefined,
+  allowed: boolean,
+  host: string | undefined,
+): Problem | null {
+  if (origin === undefined || allowed || method === "GET" || method === "HEAD") return null;
+  if (URL.canParse(origin) && new URL(origin).host === host) return null;
+  return [403, "pages of other origins may not ask: see --cors"];
+}
+
+function tokenProblem(token: string | null, authorization: string | undefined): Problem | null {
+  if (token === null) return null;
+  const told = /^Bearer +(\S+) *$/i.exec(authorization ?? "")?.[1];
+  if (told === undefined) {
+    return [401, "this gateway asks for a token: send Authorization: Bearer TOKEN"];
+  }
+  return sameSecret(token, told) ? null : [401, "the token is not the right one"];
+}
+
+function preflightHeaders(request: Request): Record<string, string> {
+  const asked = request.headers.get("access-control-request-headers");
+  return {
+    "access-control-allow-methods": "GET, POST",
+    "access-control-max-age": "600",
+    ...(asked === null ? {} : { "access-control-allow-headers": asked.slice(0, 1024) }),
+  };
+}
+
+/** Refuses what comes when there is too much already, or the end has come. */
+export function limitGuard(
+  { limits, draining }: GatewayContext,
+  pending: () => number,
+): MiddlewareHandler<GatewayEnv> {
+  return async (c, next) => {
+    if (!OPEN_PATHS.has(c.req.path)) {
+      if (draining()) {
+        throw new HttpError(503, "the gateway is shutting down", { connection: "close" });
+      }
+      if (pending() > limits.maxRequests) {
+        throw new HttpError(
+          429,
+          `${limits.maxRequests} requests are being served, the most this gateway allows`,
+          { "retry-after": "1" },
+        );
+      }
+    }
+    await next();
+  };
+}

@@ -1,0 +1,84 @@
+/** What this gateway has seen of each model: Triton's statistics extension. */
+
+interface Counter {
+  count: number;
+  ns: number;
+}
+
+/** Of one version of a model. */
+export interface VersionStatistics {
+  /** Milliseconds since 1970; 0 for never. */
+  lastInferenceMs: number;
+  /** Inferences that succeeded: a batch counts as its requests. */
+  inferences: number;
+  /** Requests over HTTP, and the time from their having come to their being answered. */
+  readonly success: Counter;
+  readonly fail: Counter;
+}
+
+/** Versions that statistics are kept of; what was used longest ago is forgotten. */
+const MAX_VERSIONS = 10_000;
+
+export class Statistics {
+  readonly #versions = new Map<string, VersionStatistics>();
+
+  of(version: string): VersionStatistics {
+    return this.#versions.get(version) ??
+      { lastInferenceMs: 0, inferences: 0, success: zero(), fail: zero() };
+  }
+
+  succeeded(version: string, inferences: number, durationNs: number, epochMs: number): void {
+    const statistics = this.#touch(version);
+    statistics.lastInferenceMs = Math.round(epochMs);
+    statistics.inferences += inferences;
+    add(statistics.success, durationNs);
+  }
+
+  failed(version: string, durationNs: number): void {
+    add(this.#touch(version).fail, durationNs);
+  }
+
+  #touch(version: string): VersionStatistics {
+    const statistics = this.of(version);
+    this.#versions.delete(version);
+    this.#versions.set(version, statistics);
+    if (this.#versions.size > MAX_VERSIONS) {
+      const [oldest] = this.#versions.keys();
+      this.#versions.delete(oldest!);
+    }
+    return statistics;
+  }
+}
+
+function zero(): Counter {
+  return { count: 0, ns: 0 };
+}
+
+function add(counter: Counter, ns: number): void {
+  counter.count++;
+  counter.ns += Math.round(ns);
+}
+
+/** As Triton's statistics extension says it. What only the workers know has a count of 0. */
+export function toJson(name: string, version: string, statistics: VersionStatistics): object {
+  const { lastInferenceMs, inferences, success, fail } = statistics;
+  return {
+    name,
+    version,
+    last_inference: lastInferenceMs,
+    inference_count: inferences,
+    execution_count: inferences,
+    inference_stats: {
+      success,
+      fail,
+      queue: zero(),
+      compute_input: zero(),
+      compute_infer: zero(),
+      compute_output: zero(),
+      cache_hit: zero(),
+      cache_miss: zero(),
+    },
+    batch_stats: [],
+    memory_usage: [],
+  };
+}

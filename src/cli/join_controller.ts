@@ -8,7 +8,7 @@ import type { StopSignals } from "./stop_signals.ts";
 
 /** Pause before the controller is tried again: doubled after each failure, up to the second. */
 const FIRST_RETRY_NS = 100 * MS;
-const LAST_RETRY_NS = 2 * SECOND;
+const LAST_RETRY_NS = SECOND / 2;
 
 /** Keeps a connection to a controller until the process is told to stop. */
 export function joinController(

@@ -13,7 +13,7 @@ import type { WorkerSource } from "./worker_list.ts";
 
 /** Pause before a lost worker is tried again: doubled after each failure, up to the second. */
 const FIRST_RETRY_NS = 100 * MS;
-const LAST_RETRY_NS = 2 * SECOND;
+const LAST_RETRY_NS = SECOND / 2;
 /** How often lists and names are read again. */
 const REREAD_NS = 2 * SECOND;
 /** How long the start waits for workers that need not be there. */

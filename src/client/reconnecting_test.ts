@@ -12,8 +12,6 @@ import { ScriptedLink } from "./scripted_link.ts";
 
 type Listed = readonly [id: number, path: string];
 
-const keyOf = (header: object) => (header as { key?: string }).key ?? "";
-
 /** A client and the links that it has had, the present one last. */
 class Rig {
   readonly clock = new VirtualClock();
@@ -236,7 +234,7 @@ Deno.test("a controller that knows nothing is asked for the models again, with t
   const rig = new Rig();
   const copies = rig.load("a", 2, 0);
   const [b] = rig.load("b", 1, 2);
-  const keys = rig.link.sentOf("LoadModelRequest").map(({ header }) => keyOf(header));
+  const keys = rig.link.sentOf("LoadModelRequest").map(({ header }) => header.key);
   assert.equal(new Set(keys).size, 2);
   for (const key of keys) assert.match(key, /^[0-9a-f]{32}$/);
   rig.reconnect();
@@ -244,7 +242,7 @@ Deno.test("a controller that knows nothing is asked for the models again, with t
   rig.infer(b!, "b", SECOND);
   rig.initializing();
   const loads = rig.link.sentOf("LoadModelRequest");
-  assert.deepEqual(loads.map(({ header }) => keyOf(header)), keys);
+  assert.deepEqual(loads.map(({ header }) => header.key), keys);
   // Another client's model came first.
   for (const [i, { id, header }] of loads.entries()) {
     rig.link.deliver("LoadModelResponse", id, {
@@ -347,12 +345,12 @@ Deno.test("an unload is finished, once: its model is never found again by its pa
   const [first, second] = rig.load("a", 2, 0);
   rig.client.unloadModel(first!, rig.into("done before"));
   rig.client.unloadModel(second!, rig.into("not yet"));
-  const keys = rig.link.sentOf("UnloadModelRequest").map(({ header }) => keyOf(header));
+  const keys = rig.link.sentOf("UnloadModelRequest").map(({ header }) => header.key);
   rig.reconnect();
   rig.list([1, "a"], [5, "a"]);
   assert.deepEqual(rig.outcomes, ["done before"]);
   const [again] = rig.link.sentOf("UnloadModelRequest");
-  assert.deepEqual([again!.header.model_id, keyOf(again!.header)], [1, keys[1]]);
+  assert.deepEqual([again!.header.model_id, again!.header.key], [1, keys[1]]);
   rig.link.deliver("UnloadModelResponse", again!.id, {});
   assert.deepEqual(rig.outcomes, ["done before", "not yet"]);
   assert.deepEqual(rig.link.sentOf("LoadModelRequest"), []);
@@ -379,7 +377,7 @@ Deno.test("a load that was under way is asked for once more, with its key, and s
   const [before] = rig.link.sentOf("LoadModelRequest");
   rig.reconnect();
   const loads = rig.link.sentOf("LoadModelRequest");
-  assert.deepEqual(loads.map(({ header }) => keyOf(header)), [keyOf(before!.header)]);
+  assert.deepEqual(loads.map(({ header }) => header.key), [before!.header.key]);
   rig.initializing();
   rig.answerLoad(3);
   assert.deepEqual(rig.outcomes, ["load"]);

@@ -1,19 +1,12 @@
 /** A cluster of real processes on this machine whose workers come and go. */
-import { SECOND } from "../../src/core/clock.ts";
 import { ClockworkProcess, freePort } from "../../src/cli/demo/processes.ts";
+import { type Memory, memoryOf } from "../node_memory.ts";
 
 /** Little device memory, so that weights have to be evicted. */
 const WORKER_CONFIG = "weights_cache_size = 3000000000\n";
 
 /** Workers that are listed in the controller's file of workers; the others join by themselves. */
 const LISTED = 2;
-
-export interface Memory {
-  readonly residentBytes: number;
-  readonly heapBytes: number;
-  /** CPU time so far. */
-  readonly cpuS: number;
-}
 
 class Worker {
   readonly name: string;
@@ -108,28 +101,5 @@ export class Cluster {
   #run(name: string, args: readonly string[]): ClockworkProcess {
     const env = { CLOCKWORK_LOG_DIR: this.#directory };
     return new ClockworkProcess(name, args, { env, show: this.#show });
-  }
-}
-
-/** What a node's metrics tell of its process; null when it does not answer. */
-async function memoryOf(metricsPort: number): Promise<Memory | null> {
-  try {
-    const signal = AbortSignal.timeout(5 * SECOND / 1e6);
-    const response = await fetch(`http://127.0.0.1:${metricsPort}/metrics`, { signal });
-    const text = await response.text();
-    const value = (name: string) => {
-      const found = new RegExp(`^${name} (\\S+)$`, "m").exec(text)?.[1];
-      if (found === undefined) throw new Error(`no ${name} among the metrics`);
-      return Number(found);
-    };
-    return {
-      residentBytes: value("process_resident_memory_bytes"),
-      heapBytes: value("clockwork_heap_bytes"),
-      cpuS: value("process_cpu_seconds_total"),
-    };
-  } catch (error) {
-    // It may be starting or ending. Anything else is a fault of ours.
-    if (error instanceof TypeError || (error as Error).name === "TimeoutError") return null;
-    throw error;
   }
 }

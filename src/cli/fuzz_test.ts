@@ -1,0 +1,46 @@
+/** Nodes, as real processes, whose peers send what is nearly right, while others are served. */
+import assert from "node:assert/strict";
+import { connect } from "../client/mod.ts";
+import { Random } from "../core/random.ts";
+import { Processes } from "./testing.ts";
+import { fuzz } from "./testing_fuzz.ts";
+
+const TOKEN = "0123456789abcdef0123456789abcdef";
+const FRAMES = 3000;
+
+Deno.test("peers that send nearly right frames end their own connections, and nobody else's", async () => {
+  await using processes = new Processes();
+  const env = { CLOCKWORK_TOKEN: TOKEN };
+  const worker = await processes.worker(["worker-dummy"], env);
+  const controller = await processes.controller([worker], env);
+  const clockwork = await connect(controller.address, { token: TOKEN });
+  const [model] = await clockwork.loadModel("resnet50_v2");
+  await clockwork.ready();
+
+  const random = new Random(1);
+  const common = { token: TOKEN, frames: FRAMES, concurrency: 8, maxFrames: 12 };
+  let fuzzing = true;
+  const attacks = Promise.all([
+    fuzz({ ...common, port: controller.port, role: "client", random: random.fork() }),
+    fuzz({ ...common, port: worker.port, role: "controller", random: random.fork() }),
+  ]).finally(() => fuzzing = false);
+  let served = 0;
+  while (fuzzing || served < 20) {
+    assert.equal((await clockwork.infer(model!, null)).length, model!.outputBytes);
+    served++;
+  }
+  for (const counts of await attacks) {
+    assert.ok(counts.frames >= FRAMES && counts.connections > 100, JSON.stringify(counts));
+    assert.equal(counts.hung, 0);
+    assert.equal(counts.refused, 0);
+  }
+  // Nothing of theirs has stayed.
+  assert.deepEqual((await clockwork.ls()).map(({ id }) => id), [model!.id]);
+  await clockwork.close();
+  for (const { process } of [controller, worker]) {
+    process.signal("SIGTERM");
+    const { code, stderr } = await process.ended;
+    assert.equal(code, 0);
+    assert.doesNotMatch(stderr, /error while serving|internal error|Uncaught/);
+  }
+});

@@ -59,7 +59,10 @@ function add(counter: Counter, ns: number): void {
   counter.ns += Math.round(ns);
 }
 
-/** As Triton's statistics extension says it. What only the workers know has a count of 0. */
+/**
+ * As Triton's statistics extension says it. What only the workers know has no time; the queue has a count all
+ * the same, since `perf_analyzer` tells by it which version of a model it has measured.
+ */
 export function toJson(name: string, version: string, statistics: VersionStatistics): object {
   const { lastInferenceMs, inferences, success, fail } = statistics;
   return {
@@ -71,7 +74,7 @@ export function toJson(name: string, version: string, statistics: VersionStatist
     inference_stats: {
       success,
       fail,
-      queue: zero(),
+      queue: { count: success.count, ns: 0 },
       compute_input: zero(),
       compute_infer: zero(),
       compute_output: zero(),

@@ -1,5 +1,6 @@
 /** What clients that people already own expect of a server, beyond the protocol's text. */
 import assert from "node:assert/strict";
+import { MS } from "../core/clock.ts";
 import { describedModel, GatewayRig } from "./testing.ts";
 
 async function rigWithEcho(): Promise<GatewayRig> {
@@ -25,14 +26,18 @@ Deno.test("curl says that a body is a form unless it is told: JSON is read all t
   );
 });
 
-Deno.test("perf_analyzer finds the version that it measures by the queue's count", async () => {
+Deno.test("perf_analyzer finds the version that it measures, and where the time goes", async () => {
   const rig = await rigWithEcho();
-  const queue = async () => {
+  const statistics = async () => {
     const { model_stats: [model] } = await (await rig.ask("/v2/models/echo/stats")).json();
     assert.equal(model.version, "7");
-    return model.inference_stats.queue;
+    return model.inference_stats;
   };
-  assert.deepEqual(await queue(), { count: 0, ns: 0 });
+  assert.deepEqual((await statistics()).queue, { count: 0, ns: 0 });
   for (let i = 0; i < 3; i++) await rig.post("/v2/models/echo/infer", REQUEST);
-  assert.deepEqual(await queue(), { count: 3, ns: 0 });
+  const { queue, success, compute_infer } = await statistics();
+  assert.deepEqual(queue, { count: 3, ns: 0 }, "the version is the one whose count has grown");
+  assert.equal(compute_infer.count, 3);
+  assert.ok(compute_infer.ns >= 3 * MS, "the controller takes a millisecond for each");
+  assert.ok(compute_infer.ns <= success.ns);
 });

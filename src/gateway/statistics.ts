@@ -14,6 +14,8 @@ export interface VersionStatistics {
   /** Requests over HTTP, and the time from their having come to their being answered. */
   readonly success: Counter;
   readonly fail: Counter;
+  /** Of what succeeded, the time from the controller's having been asked to its answer. */
+  clusterNs: number;
 }
 
 /** Versions that statistics are kept of; what was used longest ago is forgotten. */
@@ -24,11 +26,18 @@ export class Statistics {
 
   of(version: string): VersionStatistics {
     return this.#versions.get(version) ??
-      { lastInferenceMs: 0, inferences: 0, success: zero(), fail: zero() };
+      { lastInferenceMs: 0, inferences: 0, success: zero(), fail: zero(), clusterNs: 0 };
   }
 
-  succeeded(version: string, inferences: number, durationNs: number, epochMs: number): void {
+  succeeded(
+    version: string,
+    inferences: number,
+    durationNs: number,
+    clusterNs: number,
+    epochMs: number,
+  ): void {
     const statistics = this.#touch(version);
+    statistics.clusterNs += Math.round(clusterNs);
     statistics.lastInferenceMs = Math.round(epochMs);
     statistics.inferences += inferences;
     add(statistics.success, durationNs);
@@ -60,11 +69,12 @@ function add(counter: Counter, ns: number): void {
 }
 
 /**
- * As Triton's statistics extension says it. What only the workers know has no time; the queue has a count all
- * the same, since `perf_analyzer` tells by it which version of a model it has measured.
+ * As Triton's statistics extension says it. What only the workers know has no time: how long requests waited is
+ * part of `compute_infer`. The queue has a count all the same, since `perf_analyzer` tells by it which version
+ * of a model it has measured.
  */
 export function toJson(name: string, version: string, statistics: VersionStatistics): object {
-  const { lastInferenceMs, inferences, success, fail } = statistics;
+  const { lastInferenceMs, inferences, success, fail, clusterNs } = statistics;
   return {
     name,
     version,
@@ -76,7 +86,7 @@ export function toJson(name: string, version: string, statistics: VersionStatist
       fail,
       queue: { count: success.count, ns: 0 },
       compute_input: zero(),
-      compute_infer: zero(),
+      compute_infer: { count: success.count, ns: clusterNs },
       compute_output: zero(),
       cache_hit: zero(),
       cache_miss: zero(),

@@ -43,10 +43,11 @@ async function infer(
 ): Promise<Response> {
   const { clock, limits, statistics, onInference } = context;
   const startNs = clock.now();
-  const record = (httpStatus: number, batchSize: number): void => {
+  const record = (httpStatus: number, batchSize: number, clusterNs = 0): void => {
     const durationNs = clock.now() - startNs;
     if (httpStatus === 200) {
-      statistics.succeeded(version.version, batchSize, durationNs, context.epochMs());
+      const epochMs = context.epochMs();
+      statistics.succeeded(version.version, batchSize, durationNs, clusterNs, epochMs);
     } else {
       statistics.failed(version.version, durationNs);
     }
@@ -62,10 +63,12 @@ async function infer(
   try {
     const request = readInferenceRequest(body, jsonBytes, model.description, limits.maxBatchSize);
     batchSize = request.batchSize;
+    const askedNs = clock.now();
     const outputs = await run(context, model, version, request, startNs, sloNs);
+    const clusterNs = clock.now() - askedNs;
     const answer = writeInferenceResponse(model.name, version.version, request, outputs);
     releaseAll(outputs);
-    record(200, batchSize);
+    record(200, batchSize, clusterNs);
     return new Response(answer.body, {
       headers: { ...answer.headers, "content-length": String(answer.body.length) },
     });

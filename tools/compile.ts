@@ -27,6 +27,7 @@ const kept: Readonly<Record<string, readonly string[]>> = {
 const included = [
   "src/worker/onnx/thread.ts",
   "src/core/timer_thread.ts",
+  "src/cli/gateway_thread.ts",
   "config",
   "npm:webgpu",
   "npm:onnxruntime-web/jspi",

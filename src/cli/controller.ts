@@ -29,6 +29,12 @@ import {
   credentialsHelp,
   readCredentials,
 } from "./access_options.ts";
+import {
+  addControllerHttpOptions,
+  type ControllerHttp,
+  type ControllerHttpOptions,
+  serveHttp,
+} from "./controller_http.ts";
 import { CliError, UsageError } from "./exit.ts";
 import {
   ACTION_LOG,
@@ -59,7 +65,7 @@ import { WorkerConnections } from "./worker_connections.ts";
 import { parseWorkers, type WorkerList } from "./worker_list.ts";
 
 /** The options in the order in which they may also be given as plain arguments. */
-interface Options extends AccessOptions, ClientLimitOptions, MetricsOptions {
+interface Options extends AccessOptions, ClientLimitOptions, MetricsOptions, ControllerHttpOptions {
   generateInputs: boolean;
   maxGpus: number;
   scheduleAhead: number;
@@ -74,7 +80,7 @@ interface Options extends AccessOptions, ClientLimitOptions, MetricsOptions {
   logFileSize: number;
   logFiles: number;
   /** In nanoseconds. */
-  drain: number;
+  readonly drain: number;
   maxRequests: number;
   maxModels: number;
   users?: string;
@@ -142,9 +148,11 @@ export function controllerCommand(): Command {
         "  CLOCKWORK_LOG_DIR      directory for clockwork_request_log.tsv and\n" +
         "                         clockwork_action_log.tsv (made if missing; when not set, /local if\n" +
         "                         that exists); `clockwork report DIRECTORY` shows what is in them\n" +
+        "  CLOCKWORK_HTTP_TOKEN   what HTTP clients must send as bearer token\n" +
         credentialsHelp(25) + "\n" +
         "\nExample:\n  clockwork controller INFER4 127.0.0.1:12345 --max-batch 16\n",
     );
+  addControllerHttpOptions(command);
   return addClientLimitOptions(addAccessOptions(command))
     .action(async (type: string, workers: string, values: string[], options: Options) => {
       const scheduler = schedulers.find(({ name }) => name === type);
@@ -199,6 +207,7 @@ async function runController(
   const stop = new StopSignals();
   let connections: WorkerConnections | null = null;
   let metricsServer: MetricsServer | null = null;
+  let http: ControllerHttp | null = null;
   try {
     log("Starting Clockwork Controller");
     const controllerOptions: ControllerOptions = {
@@ -269,6 +278,7 @@ async function runController(
           ...networkMetrics(() => controller.peers(), () => refused),
         ]);
       }
+      http = await serveHttp(clock, log, options, controller);
       logs = openLogs(clock, options);
       printOptions(scheduler, controllerOptions, infer4);
       log(`IO service thread listening for clients on ${formatAddress(listener.address)}`);
@@ -285,8 +295,10 @@ async function runController(
     } finally {
       connections?.close();
       listener.close();
+      const httpClosed = http?.close();
       controller.drain("the controller is shutting down");
       await drained(clock, options.drain, "requests", () => controller.pending);
+      await httpClosed;
       controller.close("the controller is shutting down");
       await linksEnded(controller, clock);
       metricsServer?.close();

@@ -1,5 +1,5 @@
 /** Serves a node's metrics over HTTP, for Prometheus. */
-import { InvalidArgumentError, Option } from "commander";
+import { Option } from "commander";
 import process from "node:process";
 import config from "../../deno.json" with { type: "json" };
 import type { Clock } from "../core/clock.ts";
@@ -7,8 +7,9 @@ import type { Exposition } from "../telemetry/metrics/exposition.ts";
 import type { Metric } from "../telemetry/metrics/metric.ts";
 import { type ProcessFacts, processMetrics } from "../telemetry/metrics/process_metrics.ts";
 import { type Access, addressRefusal, isLocal, sameSecret } from "../wire/access.ts";
-import { type Address, formatAddress, parseAddress } from "../wire/tcp.ts";
+import { type Address, formatAddress } from "../wire/tcp.ts";
 import { CliError } from "./exit.ts";
+import { parseListenAddress } from "./parse.ts";
 import { watchPauses } from "./pauses.ts";
 
 export interface MetricsOptions {
@@ -20,17 +21,7 @@ export function metricsOption(): Option {
   return new Option(
     "--metrics <address>",
     "serve metrics for Prometheus over HTTP, on [HOST:]PORT; HOST is 127.0.0.1 unless given",
-  ).argParser(parseMetricsAddress);
-}
-
-function parseMetricsAddress(text: string): Address {
-  if (/^\d{1,5}$/.test(text)) text = `127.0.0.1:${text}`;
-  try {
-    // Port 0 is none that one can ask for: an address must tell its port.
-    return parseAddress(text, 0);
-  } catch {
-    throw new InvalidArgumentError("Expected [HOST:]PORT, e.g. 9100 or 0.0.0.0:9100.");
-  }
+  ).argParser(parseListenAddress);
 }
 
 /** The metrics of a process, by what Deno tells of it. */

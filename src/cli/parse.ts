@@ -1,6 +1,7 @@
 /** Readers of options and arguments. Each throws commander's InvalidArgumentError: exit code 2. */
 import { InvalidArgumentError } from "commander";
 import { MS, SECOND } from "../core/clock.ts";
+import { type Address, parseAddress } from "../wire/tcp.ts";
 
 const unitNs: Readonly<Record<string, number>> = {
   ms: MS,
@@ -28,4 +29,15 @@ export function parseInteger(min: number, max: number): (text: string) => number
     }
     return value;
   };
+}
+
+/** Where to listen: `[HOST:]PORT`, on this machine only unless the host is given. */
+export function parseListenAddress(text: string): Address {
+  if (/^\d{1,5}$/.test(text)) text = `127.0.0.1:${text}`;
+  try {
+    // Port 0 is none that one can ask for: an address must tell its port.
+    return parseAddress(text, 0);
+  } catch {
+    throw new InvalidArgumentError("Expected [HOST:]PORT, e.g. 9100 or 0.0.0.0:9100.");
+  }
 }

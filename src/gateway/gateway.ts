@@ -7,7 +7,7 @@ import { Hono } from "hono";
 import type { Clock } from "../core/clock.ts";
 import type { Log } from "../core/log.ts";
 import { BodyReader } from "./body.ts";
-import { accessGuard, type GatewayEnv, limitGuard } from "./guards.ts";
+import { accessGuard, commonHeaders, type GatewayEnv, limitGuard } from "./guards.ts";
 import { compressResponses } from "./compression.ts";
 import { HttpError } from "./http_error.ts";
 import { DEFAULT_GATEWAY_LIMITS, type GatewayLimits } from "./options.ts";
@@ -73,6 +73,7 @@ export class Gateway {
       draining: () => this.#draining,
     };
     const app = this.#app = new Hono<GatewayEnv>();
+    app.use(commonHeaders(context));
     app.use(accessGuard(context));
     app.use(compressResponses);
     app.use(limitGuard(context, () => this.#pending));

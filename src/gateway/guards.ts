@@ -13,23 +13,13 @@ const OPEN_PATHS: ReadonlySet<string> = new Set(["/v2/health/live", "/v2/health/
 /** Longest request id that is repeated, in characters. */
 const MAX_REQUEST_ID_LENGTH = 256;
 
-/** Says who may ask, and lets pages of other origins ask if they may. */
-export function accessGuard({ token, cors }: GatewayContext): MiddlewareHandler<GatewayEnv> {
+/** What all answers have, whatever comes of the request: its id, and that pages of an origin may read it. */
+export function commonHeaders({ cors }: GatewayContext): MiddlewareHandler<GatewayEnv> {
   return async (c, next) => {
-    const { method } = c.req;
-    const origin = c.req.header("origin");
-    const allowed = origin !== undefined && (cors === "*" || cors === origin);
-    if (method === "OPTIONS" && allowed) {
-      c.res = new Response(null, { status: 204, headers: preflightHeaders(c.req.raw) });
-    } else {
-      const problem = originProblem(method, origin, allowed, c.req.header("host")) ??
-        (OPEN_PATHS.has(c.req.path) ? null : tokenProblem(token, c.req.header("authorization")));
-      if (problem !== null) throwFor(problem);
-      await next();
-    }
+    await next();
     const id = c.req.header("x-request-id");
     if (id !== undefined && id.length <= MAX_REQUEST_ID_LENGTH) c.header("x-request-id", id);
-    if (allowed) {
+    if (mayRead(cors, c.req.header("origin"))) {
       c.header("access-control-allow-origin", cors!);
       c.header("access-control-expose-headers", "inference-header-content-length, x-request-id");
       if (cors !== "*") c.header("vary", "origin", { append: true });
@@ -37,11 +27,31 @@ export function accessGuard({ token, cors }: GatewayContext): MiddlewareHandler<
   };
 }
 
-type Problem = readonly [status: number, message: string];
-
-function throwFor([status, message]: Problem): never {
-  throw new HttpError(status, message, status === 401 ? { "www-authenticate": "Bearer" } : {});
+function mayRead(cors: string | null, origin: string | undefined): boolean {
+  return origin !== undefined && (cors === "*" || cors === origin);
 }
+
+/** Lets those in who may ask, and tells browsers beforehand what pages may. */
+export function accessGuard({ token, cors }: GatewayContext): MiddlewareHandler<GatewayEnv> {
+  return async (c, next) => {
+    const { method, path } = c.req;
+    const origin = c.req.header("origin");
+    const allowed = mayRead(cors, origin);
+    if (method === "OPTIONS" && allowed) {
+      return new Response(null, { status: 204, headers: preflightHeaders(c.req.raw) });
+    }
+    const problem = originProblem(method, origin, allowed, c.req.header("host")) ??
+      (OPEN_PATHS.has(path) ? null : tokenProblem(token, c.req.header("authorization")));
+    if (problem !== null) {
+      const [status, message] = problem;
+      throw new HttpError(status, message, status === 401 ? { "www-authenticate": "Bearer" } : {});
+    }
+    await next();
+    return undefined;
+  };
+}
+
+type Problem = readonly [status: number, message: string];
 
 /** A page that a person happens to look at must not be able to load models, or to take the GPUs. */
 function originProblem(

@@ -6,11 +6,10 @@
  */
 import { Command, Option } from "commander";
 import { Random } from "../src/core/random.ts";
-import { ClockworkProcess, freePort, show } from "../src/cli/demo/processes.ts";
 import { parseInteger } from "../src/cli/parse.ts";
 import { fuzz, type FuzzCounts } from "../src/cli/testing_fuzz.ts";
-import type { Role } from "../src/wire/connection_options.ts";
-import { type Memory, memoryOf } from "./node_memory.ts";
+import type { Role } from "../src/wire/roles.ts";
+import { type Cluster, mb, Nodes, printServed, sleep } from "./nodes.ts";
 
 const TOKEN = "0123456789abcdef0123456789abcdef";
 /** Most frames on a connection. */
@@ -29,14 +28,11 @@ const emulated = {
   workload: ["poisson-open-loop", "2", "100", "--slo", "100ms"],
 };
 
-interface Target {
+interface Target extends Cluster {
   readonly name: string;
   /** Which node is sent frames, by peers that say they are of this role. */
   readonly node: "controller" | "worker";
   readonly role: Role;
-  readonly worker: readonly string[];
-  readonly env: Record<string, string>;
-  readonly workload: readonly string[];
 }
 
 const targets: readonly Target[] = [
@@ -53,15 +49,6 @@ const targets: readonly Target[] = [
   },
 ];
 
-/** What the client prints last. */
-interface Summary {
-  readonly requests: number;
-  readonly in_time: number;
-  readonly duration_s: number;
-  readonly p50_ms: number;
-  readonly p99_ms: number;
-}
-
 interface Options {
   readonly frames: number;
   readonly only?: string[];
@@ -70,78 +57,9 @@ interface Options {
   readonly verbose?: true;
 }
 
-/** A controller and a worker, of which one is sent frames. */
-class Nodes {
-  readonly #all: ClockworkProcess[] = [];
-  readonly #env: Record<string, string>;
-  readonly #directory = Deno.makeTempDirSync({ prefix: "clockwork-fuzz-" });
-  readonly #show: (name: string, line: string) => void;
-  readonly port = { worker: freePort(), controller: freePort() };
-  readonly #metrics = { worker: freePort(), controller: freePort() };
-
-  constructor(target: Target, verbose: boolean) {
-    this.#env = { ...target.env, CLOCKWORK_TOKEN: TOKEN, CLOCKWORK_LOG_DIR: this.#directory };
-    this.#show = verbose ? show : (name, line) => {
-      if (/internal error|error while serving|Uncaught/.test(line)) show(name, line);
-    };
-  }
-
-  run(name: string, args: readonly string[], onLine = this.#show): ClockworkProcess {
-    const process = new ClockworkProcess(name, args, { env: this.#env, show: onLine });
-    this.#all.push(process);
-    return process;
-  }
-
-  async start(target: Target): Promise<void> {
-    const listen = (node: "worker" | "controller") => [
-      ...["--host", "127.0.0.1", "-p", `${this.port[node]}`, "--metrics", `${this.#metrics[node]}`],
-    ];
-    await this.run("worker", [...target.worker, ...listen("worker")]).line(/listening on/);
-    const workers = `127.0.0.1:${this.port.worker},join`;
-    await this.run("controller", ["controller", "INFER4", workers, ...listen("controller")])
-      .line(/Awaiting LoadModel/);
-  }
-
-  /** Fails when one of them has ended. */
-  async memory(): Promise<{ worker: Memory; controller: Memory }> {
-    const [worker, controller] = await Promise.all([
-      memoryOf(this.#metrics.worker),
-      memoryOf(this.#metrics.controller),
-    ]);
-    if (worker === null || controller === null) throw new Error("a node does not answer any more");
-    return { worker, controller };
-  }
-
-  /** Runs the client until `end` resolves. */
-  async serve(target: Target, end: Promise<unknown>): Promise<Summary> {
-    let summary: Summary | undefined;
-    const client = this.run(
-      "client",
-      ["client", `127.0.0.1:${this.port.controller}`, ...target.workload, "--json"],
-      (name, line) => {
-        this.#show(name, line);
-        if (line.startsWith('{"type":"summary"')) summary = JSON.parse(line);
-      },
-    );
-    await end;
-    await client.stop();
-    if (summary === undefined) throw new Error("the client failed");
-    return summary;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    for (const process of this.#all.toReversed()) await process.stop();
-    Deno.removeSync(this.#directory, { recursive: true });
-  }
-}
-
-function sleep(seconds: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
-}
-
 async function run(target: Target, options: Options): Promise<boolean> {
-  await using nodes = new Nodes(target, options.verbose ?? false);
-  await nodes.start(target);
+  await using nodes = new Nodes(target, TOKEN, options.verbose ?? false);
+  await nodes.start();
   const random = new Random(options.seed);
   const { concurrency } = options;
   const attack = (frames: number) =>
@@ -154,7 +72,7 @@ async function run(target: Target, options: Options): Promise<boolean> {
       concurrency,
       maxFrames: MAX_FRAMES,
     });
-  const calm = await nodes.serve(target, sleep(CALM_S));
+  const calm = await nodes.serve(sleep(CALM_S));
   await attack(Math.min(WARM_FRAMES, options.frames));
   await sleep(SETTLE_S / 2);
   const before = await nodes.memory();
@@ -167,8 +85,8 @@ async function run(target: Target, options: Options): Promise<boolean> {
     counts = await attack(options.frames);
     seconds = (performance.now() - beginMs) / 1000;
   };
-  const meanwhile = await nodes.serve(target, attacked());
-  await nodes.serve(target, sleep(SETTLE_S));
+  const meanwhile = await nodes.serve(attacked());
+  await nodes.serve(sleep(SETTLE_S));
   const after = await nodes.memory();
 
   const { frames, connections, bytes, hung, refused } = counts!;
@@ -185,20 +103,9 @@ async function run(target: Target, options: Options): Promise<boolean> {
         `heap ${mb(before[node].heapBytes)} → ${mb(after[node].heapBytes)} MB`,
     );
   }
-  for (const [when, summary] of [["before", calm], ["meanwhile", meanwhile]] as const) {
-    const { requests, in_time, duration_s, p50_ms, p99_ms } = summary;
-    console.log(
-      `  served ${when}: ${(in_time / duration_s).toFixed(1)} requests/s in time, ` +
-        `${(100 * in_time / requests).toFixed(2)} %; p50 ${p50_ms.toFixed(1)} ms, p99 ${
-          p99_ms.toFixed(1)
-        } ms`,
-    );
-  }
+  printServed("before", calm);
+  printServed("meanwhile", meanwhile);
   return hung === 0 && refused === 0;
-}
-
-function mb(bytes: number): string {
-  return (bytes / 1e6).toFixed(1);
 }
 
 const { only, ...options } = new Command()

@@ -7,16 +7,20 @@ import {
   DEFAULT_MESSAGE_NS,
 } from "../wire/connection_options.ts";
 import { DEFAULT_FRAME_LIMITS } from "../wire/frame.ts";
+import { SendBudget } from "../wire/send_budget.ts";
 import { DEFAULT_MAX_CONNECTIONS, type ListenOptions } from "../wire/tcp.ts";
 import { parseDuration, parseInteger } from "./parse.ts";
 
 const MIB = 2 ** 20;
+const DEFAULT_MAX_UNREAD_TOTAL_MIB = 1024;
 
 export interface LimitOptions {
   readonly maxConnections: number;
   readonly maxConnectionsPerAddress?: number;
   /** In MiB. */
   readonly maxUnread: number;
+  /** In MiB. */
+  readonly maxUnreadTotal: number;
   /** In nanoseconds. */
   readonly helloTimeout: number;
   /** In nanoseconds. */
@@ -49,6 +53,12 @@ export function addLimitOptions(command: Command): Command {
       "disconnect a peer that lets more than this wait to be read",
       parseInteger(1, 1e6),
       DEFAULT_MAX_QUEUED_BYTES / MIB,
+    )
+    .option(
+      "--max-unread-total <MiB>",
+      "when more than this waits for all peers, disconnect the one for which most does",
+      parseInteger(1, 1e6),
+      DEFAULT_MAX_UNREAD_TOTAL_MIB,
     )
     .addOption(
       timeOption("--hello-timeout <time>", "for a peer to say who it is", DEFAULT_HELLO_NS),
@@ -85,6 +95,7 @@ export function limitsOf(options: LimitOptions): Partial<ListenOptions> {
     maxConnections,
     maxConnectionsPerAddress,
     maxQueuedBytes: options.maxUnread * MIB,
+    sendBudget: new SendBudget(options.maxUnreadTotal * MIB),
     helloNs: options.helloTimeout,
     messageNs: options.messageTimeout,
   };

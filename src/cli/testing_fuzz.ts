@@ -1,6 +1,6 @@
 /** For tests and benches: peers that send a node what {@link fuzzed} makes. */
 import type { Random } from "../core/random.ts";
-import type { Role } from "../wire/connection_options.ts";
+import type { Role } from "../wire/roles.ts";
 import { fuzzed } from "../wire/testing_fuzz.ts";
 
 /** A node that has not hung up by then, after its peer has, hangs. */

@@ -2,17 +2,18 @@ import { type Clock, SECOND, type Timer } from "../core/clock.ts";
 import { LOCAL_ONLY, tokenRefusal } from "./access.ts";
 import { ClockSync } from "./clock_sync.ts";
 import {
+  CLIENT_PING_PERIOD_NS,
   type ConnectionOptions,
   DEFAULT_HELLO_NS,
   DEFAULT_MAX_QUEUED_BYTES,
   DEFAULT_MESSAGE_NS,
   DEFAULT_PING_PERIOD_NS,
   DEFAULT_SILENCE_NS,
-  type Role,
 } from "./connection_options.ts";
 import { DEFAULT_FRAME_LIMITS, FrameParser, ProtocolError } from "./frame.ts";
 import type { Link, LinkHandler, Traffic } from "./link.ts";
-import { type Header, type Kind, KIND_NUMBERS, PROTOCOL_VERSION } from "./messages.ts";
+import { type Header, type Kind, PROTOCOL_VERSION } from "./messages.ts";
+import { refuseBeforeHello, refuseKind, type Role } from "./roles.ts";
 import { SendQueue } from "./send_queue.ts";
 
 /** What a connection needs of the network: TCP has it, and so has a pair of pipes in a test. */
@@ -148,6 +149,11 @@ export class Connection implements Link {
     this.#close(reason, reason);
   }
 
+  /** Ends it at once: the peer is not told. */
+  abort(reason: string): void {
+    this.#end(reason);
+  }
+
   /** Closes for one reason, and tells the peer perhaps another. */
   #close(reason: string, toldPeer: string): void {
     if (this.#closeReason !== undefined) return;
@@ -181,7 +187,7 @@ export class Connection implements Link {
     for (let i = 0; i < payload.length; i++) payloadBytes += payload[i]!.length;
     const nowNs = this.#clock.now();
     if (kind !== "Ping") this.#busyNs = nowNs;
-    this.traffic.sentBytes += this.#queue.push(
+    const frameBytes = this.#queue.push(
       kind,
       id,
       header,
@@ -191,7 +197,9 @@ export class Connection implements Link {
       this.sync.deltaNs,
       onSent,
     );
+    this.traffic.sentBytes += frameBytes;
     this.traffic.sentMessages++;
+    this.#options.sendBudget?.queued(this, frameBytes);
     if (!this.#writing && !this.#flushScheduled) {
       this.#flushScheduled = true;
       queueMicrotask(this.#flushScheduledNow);
@@ -211,6 +219,7 @@ export class Connection implements Link {
         const n = await this.#stream.write(piece);
         if (this.#ended) return;
         const told = this.#queue.sent(n);
+        this.#options.sendBudget?.settled(this, n);
         for (let i = 0; i < told.length && !this.#ended; i++) this.#call(told[i]!);
       }
     } catch (error) {
@@ -302,8 +311,8 @@ export class Connection implements Link {
     const refused = this.#stream.refusal ?? tokenRefusal(access, token ?? "");
     if (refused !== null) return this.close(refused);
     this.#patience?.cancel();
-    if (this.#options.helloLast) this.#sayHello();
     this.#peerRole = peerRole;
+    if (this.#options.helloLast) this.#sayHello();
     this.#parser.refusal = (kind) => refuseKind(kind, peerRole, ours);
     this.#parser.limits = this.#options.limitsOf?.(peerRole) ?? this.#parser.limits;
     this.#call(() => this.#handler = this.#accept(this, peerRole));
@@ -329,7 +338,9 @@ export class Connection implements Link {
   }
 
   #schedulePing(): void {
-    const periodNs = this.#options.pingPeriodNs ?? DEFAULT_PING_PERIOD_NS;
+    const withClient = this.#options.role === "client" || this.#peerRole === "client";
+    const periodNs = this.#options.pingPeriodNs ??
+      (withClient ? CLIENT_PING_PERIOD_NS : DEFAULT_PING_PERIOD_NS);
     const silenceNs = this.#options.silenceNs ?? DEFAULT_SILENCE_NS;
     // Counted in pings: after a stall of our own, what the peer sent meanwhile has yet to be read.
     const silentPings = Math.max(1, Math.ceil(silenceNs / periodNs));
@@ -364,7 +375,9 @@ export class Connection implements Link {
     this.#closeReason ??= reason;
     this.#pingTimer?.cancel();
     this.#patience?.cancel();
+    const waiting = this.#queue.bytes;
     this.#queue.clear();
+    this.#options.sendBudget?.settled(this, waiting);
     this.#stream.close();
     // The peer may have written part of it: nothing that moves a terminal's cursor or fakes a line.
     const told = this.#closeReason.replaceAll(/\p{Cc}/gu, "?");
@@ -383,24 +396,4 @@ const NO_PAYLOAD: readonly Uint8Array[] = [];
 
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
-}
-
-function refuseBeforeHello(kind: Kind): string | undefined {
-  return kind === "Hello" || kind === "Goodbye" ? undefined : `${kind} before Hello`;
-}
-
-/** The numbers of the kinds that one role may send to another: [first, last]. */
-const KINDS_BETWEEN: Readonly<Record<string, readonly [number, number]>> = {
-  "controller to worker": [16, 31],
-  "worker to controller": [32, 47],
-  "client to controller": [64, 79],
-  "controller to client": [80, 95],
-};
-
-/** Refuses what no peer of that role has to say to us. */
-function refuseKind(kind: Kind, from: Role, to: Role): string | undefined {
-  if (kind === "Ping" || kind === "Goodbye") return undefined;
-  const number = KIND_NUMBERS[kind];
-  const [first, last] = KINDS_BETWEEN[`${from} to ${to}`] ?? [0, -1];
-  return number >= first && number <= last ? undefined : `${kind} from a ${from}`;
 }

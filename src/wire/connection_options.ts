@@ -2,8 +2,8 @@
 import { MS, SECOND } from "../core/clock.ts";
 import type { Access } from "./access.ts";
 import type { FrameLimits } from "./frame.ts";
-
-export type Role = "worker" | "controller" | "client";
+import type { Role } from "./roles.ts";
+import type { SendBudget } from "./send_budget.ts";
 
 export interface ConnectionOptions {
   readonly role: Role;
@@ -25,7 +25,12 @@ export interface ConnectionOptions {
   readonly limitsOf?: (peer: Role) => FrameLimits;
   /** A peer that lets more than this wait to be read is disconnected. */
   readonly maxQueuedBytes?: number;
-  /** How often to send a Ping, so that neither clock estimates nor the peer's trust go stale. */
+  /** As `maxQueuedBytes`, for all connections that share it. */
+  readonly sendBudget?: SendBudget;
+  /**
+   * How often to send a Ping, so that neither clock estimates nor the peer's trust go stale. By default it
+   * depends on the peer: nobody needs to know a client's clock, and there may be thousands of clients.
+   */
   readonly pingPeriodNs?: number;
   /** A peer that sends nothing at all, not even pings, for this long is given up. */
   readonly silenceNs?: number;
@@ -41,6 +46,8 @@ export interface ConnectionOptions {
 
 export const DEFAULT_MAX_QUEUED_BYTES = 512 * 2 ** 20;
 export const DEFAULT_PING_PERIOD_NS = 250 * MS;
+/** Between clients and controllers. */
+export const CLIENT_PING_PERIOD_NS = 5 * SECOND;
 export const DEFAULT_SILENCE_NS = 30 * SECOND;
 export const DEFAULT_HELLO_NS = 10 * SECOND;
 /** Enough for the largest message over 20 Mbit/s. */

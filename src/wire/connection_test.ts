@@ -4,10 +4,12 @@ import fc from "fast-check";
 import { MS, SECOND } from "../core/clock.ts";
 import { VirtualClock } from "../core/virtual_clock.ts";
 import { Connection } from "./connection.ts";
-import type { ConnectionOptions, Role } from "./connection_options.ts";
+import type { ConnectionOptions } from "./connection_options.ts";
+import type { Role } from "./roles.ts";
 import { encodeFrame, type Frame, FrameParser } from "./frame.ts";
 import type { Link, LinkHandler } from "./link.ts";
 import { type AnyMessage, type Header, type Kind, PROTOCOL_VERSION } from "./messages.ts";
+import { SendBudget } from "./send_budget.ts";
 import { pipe, type PipeEnd, type PipeOptions } from "./pipe.ts";
 
 const REQUEST: Header<"InferRequest"> = {
@@ -539,7 +541,7 @@ Deno.test("a silent peer is given up; one that pings is not", async () => {
   assert.deepEqual(client.events, ["accepted"]);
   assert.deepEqual(controller.events, ["accepted"]);
 
-  const silent = await bare({ silenceNs: 5 * SECOND });
+  const silent = await bare({ silenceNs: 5 * SECOND, pingPeriodNs: 250 * MS });
   await silent.write(hello);
   await passUntil(silent.clock, 4.9 * SECOND);
   assert.deepEqual(silent.side.events, ["accepted"]);
@@ -550,7 +552,10 @@ Deno.test("a silent peer is given up; one that pings is not", async () => {
 });
 
 Deno.test("a peer is not given up for what it sent while we were stalled", async () => {
-  const { clock, side, write, ours } = await bare({ silenceNs: 5 * SECOND });
+  const { clock, side, write, ours } = await bare({
+    silenceNs: 5 * SECOND,
+    pingPeriodNs: 250 * MS,
+  });
   await write(hello);
   // A stall: timers that fell due are called before anything is read.
   await ours.write(frame("Ping", 0, {}));
@@ -572,7 +577,10 @@ Deno.test("a peer that never says Hello is given up", async () => {
 });
 
 Deno.test("a peer that never ends what it has begun is given up, however often it sends a byte", async () => {
-  const { clock, side, write, read } = await bare({ messageNs: 5 * SECOND });
+  const { clock, side, write, read } = await bare({
+    messageNs: 5 * SECOND,
+    pingPeriodNs: 250 * MS,
+  });
   await write(hello);
   const bytes = Uint8Array.of(...frame("InferRequest", 1, REQUEST, 100), ...new Uint8Array(100));
   // Slow, but each is whole in time.
@@ -592,8 +600,36 @@ Deno.test("a peer that never ends what it has begun is given up, however often i
   assert.equal(clock.pending, 0);
 });
 
+Deno.test("of those that share a budget, the one that reads least is disconnected first", async () => {
+  const sendBudget = new SendBudget(10_000);
+  const [slow, good] = [
+    await bare({ sendBudget }, { capacity: 100 }),
+    await bare({ sendBudget }),
+  ];
+  for (const { write } of [slow, good]) await write(hello);
+  const answer = [new Uint8Array(4000)];
+  for (let i = 0; i < 2; i++) {
+    slow.connection.send("InferResponse", i, { output_size: 4000 }, answer);
+  }
+  await pass(slow.clock, 0);
+  assert.ok(sendBudget.queuedBytes > 7000);
+  for (let i = 0; i < 5; i++) {
+    good.connection.send("InferResponse", i, { output_size: 4000 }, answer);
+    await pass(good.clock, 0);
+  }
+  assert.match(slow.side.events.at(-1)!, /^closed: the peer does not read: \d+ of the 10000 bytes/);
+  assert.deepEqual(good.side.events, ["accepted"]);
+  assert.equal(sendBudget.queuedBytes, 0);
+  assert.equal(
+    (await good.read()).filter(({ message }) => message.kind === "InferResponse").length,
+    5,
+  );
+});
+
 Deno.test("a client that only pings may stay, unless there is a limit", async () => {
-  const { clock, client, controller } = await pair({ controller: { idleNs: 60 * SECOND } });
+  const { clock, client, controller } = await pair({
+    controller: { idleNs: 60 * SECOND, pingPeriodNs: 250 * MS },
+  });
   await passUntil(clock, 50 * SECOND);
   client.link!.send("InferRequest", 1, REQUEST);
   await passUntil(clock, 100 * SECOND);
@@ -635,7 +671,11 @@ Deno.test("a connection that cannot be served is told why, and is no link", asyn
 });
 
 Deno.test("pings keep both clocks' estimates, and reach no handler", async () => {
-  const { clock, client, clientEnd, controllerEnd } = await pair();
+  const often = { pingPeriodNs: 250 * MS };
+  const { clock, client, clientEnd, controllerEnd } = await pair({
+    client: often,
+    controller: often,
+  });
   await passUntil(clock, SECOND);
   assert.ok(clientEnd.sync.known && controllerEnd.sync.known);
   assert.equal(clientEnd.sync.offsetNs, 0);

@@ -5,7 +5,7 @@
  * most mistakes end a connection, of at most one at the end that breaks the protocol.
  */
 import type { Random } from "../core/random.ts";
-import type { Role } from "./connection_options.ts";
+import type { Role } from "./roles.ts";
 import { encodeFrame, FrameParser, ProtocolError } from "./frame.ts";
 import { type Header, type Kind, KIND_NUMBERS, PROTOCOL_VERSION } from "./messages.ts";
 

@@ -1,0 +1,156 @@
+/**
+ * Connects thousands of clients that do nothing, and hundreds that ask and do not read the answers, and
+ * prints what these take of a controller's memory and of another client's service.
+ *
+ *     deno task bench:idle [--idle 5000] [--slow 200]
+ */
+import { Command } from "commander";
+import { connect } from "../src/client/mod.ts";
+import { encodeFrame } from "../src/wire/frame.ts";
+import { type Kind, PROTOCOL_VERSION } from "../src/wire/messages.ts";
+import { parseInteger } from "../src/cli/parse.ts";
+import { mb, Nodes, printServed, sleep } from "./nodes.ts";
+
+const TOKEN = "0123456789abcdef0123456789abcdef";
+/** Before anybody else is connected, and while all are. */
+const SERVE_S = 15;
+const PING_MS = 10_000;
+/** Slow readers ask this often for lists of so many models, of some 100 bytes each. */
+const ASK_MS = 1000;
+const MODELS = 2000;
+/** Connections that are made at a time. */
+const CONCURRENCY = 100;
+
+interface Options {
+  readonly idle: number;
+  readonly slow: number;
+  readonly verbose?: true;
+}
+
+function frame(kind: Kind, id: number, header: object): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(encodeFrame(kind, id, header, 0, 0, NaN));
+}
+
+const HELLO = frame("Hello", 0, { version: PROTOCOL_VERSION, role: "client", token: TOKEN });
+const PING = frame("Ping", 0, {});
+
+/** A client that says what it is told to, and reads or does not. */
+class Peer {
+  readonly #conn: Deno.TcpConn;
+  open = true;
+
+  private constructor(conn: Deno.TcpConn) {
+    this.#conn = conn;
+  }
+
+  static async connect(port: number, reads: boolean): Promise<Peer> {
+    const conn = await Deno.connect({ hostname: "127.0.0.1", port });
+    const peer = new Peer(conn);
+    await peer.say(HELLO);
+    const buffer = new Uint8Array(256);
+    // The controller's Hello comes last: then it is a client.
+    await conn.read(buffer);
+    if (reads) peer.#read(buffer);
+    return peer;
+  }
+
+  async say(bytes: Uint8Array): Promise<void> {
+    try {
+      if (this.open) await this.#conn.write(bytes);
+    } catch {
+      // The controller has had enough.
+      this.open = false;
+    }
+  }
+
+  close(): void {
+    this.#conn.close();
+  }
+
+  async #read(buffer: Uint8Array): Promise<void> {
+    try {
+      while (await this.#conn.read(buffer) !== null);
+    } catch {
+      // Closed by us, or reset.
+    }
+    this.open = false;
+  }
+}
+
+async function connectMany(port: number, count: number, reads: boolean): Promise<Peer[]> {
+  const peers: Peer[] = [];
+  let started = 0;
+  const some = async () => {
+    while (started++ < count) peers.push(await Peer.connect(port, reads));
+  };
+  await Promise.all(Array.from({ length: CONCURRENCY }, some));
+  return peers;
+}
+
+async function bench({ idle, slow, verbose }: Options): Promise<void> {
+  await using nodes = new Nodes(
+    {
+      worker: ["worker-dummy", "-n", "2"],
+      env: { CLOCKWORK_DISABLE_INPUTS: "1" },
+      workload: ["poisson-open-loop", "2", "100", "--slo", "100ms"],
+    },
+    TOKEN,
+    verbose ?? false,
+  );
+  await nodes.start();
+  const owner = await connect(`127.0.0.1:${nodes.port.controller}`, { token: TOKEN });
+  await owner.loadModel("resnet50_v2", MODELS);
+  const alone = await nodes.serve(sleep(SERVE_S));
+  const before = await nodes.memory();
+  const report = async (what: string) => {
+    const { controller } = await nodes.memory();
+    console.log(
+      `${what}: resident ${mb(controller.residentBytes)} MB, heap ${mb(controller.heapBytes)} MB`,
+    );
+    return controller;
+  };
+  await report("controller, alone");
+  printServed("alone", alone);
+
+  const idlers = await connectMany(nodes.port.controller, idle, true);
+  const pings = setInterval(() => idlers.forEach((peer) => peer.say(PING)), PING_MS);
+  const withIdlers = await nodes.serve(sleep(SERVE_S));
+  const { residentBytes } = await report(`controller, ${idle} idle clients`);
+  const each = (residentBytes - before.controller.residentBytes) / idle;
+  console.log(`  ${(each / 1000).toFixed(0)} KB for each`);
+  printServed("with them", withIdlers);
+
+  const readers = await connectMany(nodes.port.controller, slow, false);
+  let asked = 0;
+  const questions = setInterval(() => {
+    const question = frame("LsRequest", asked++, { user_id: 1 });
+    readers.forEach((peer) => peer.say(question));
+  }, ASK_MS);
+  let peak = 0;
+  const watch = setInterval(async () => {
+    peak = Math.max(peak, (await nodes.memory()).controller.residentBytes);
+  }, 1000);
+  const withAll = await nodes.serve(sleep(2 * SERVE_S));
+  clearInterval(watch);
+  await report(`controller, and ${slow} that do not read`);
+  console.log(
+    `  ${mb(peak)} MB at most; ${readers.filter(({ open }) => open).length} slow readers and ` +
+      `${idlers.filter(({ open }) => open).length} idle clients are still connected`,
+  );
+  printServed("with all", withAll);
+
+  clearInterval(pings);
+  clearInterval(questions);
+  for (const peer of [...idlers, ...readers]) peer.close();
+  await nodes.serve(sleep(SERVE_S));
+  await report("controller, alone again");
+  await owner.close();
+}
+
+const options = new Command()
+  .option("--idle <n>", "clients that do nothing", parseInteger(1, 9000), 5000)
+  .option("--slow <n>", "clients that do not read", parseInteger(1, 1000), 200)
+  .option("--verbose", "show what processes print")
+  .parse(Deno.args, { from: "user" }).opts<Options>();
+await bench(options);
+Deno.exit(0);

@@ -27,10 +27,10 @@ export interface Bursts {
 }
 
 /** When the burst or pause at `timeNs` ends, and which of the two it is. */
-export function burstAt(
-  { onNs, offNs, phaseNs }: Bursts,
-  timeNs: number,
-): { on: boolean; endNs: number } {
+export function burstAt(bursts: Bursts, timeNs: number): { on: boolean; endNs: number } {
+  const { onNs, offNs } = bursts;
+  // Sums of fractions are off by their rounding: the end of a burst might be found to be before it.
+  const phaseNs = Math.round(bursts.phaseNs);
   const cycleNs = onNs + offNs;
   const cycles = Math.floor((timeNs + phaseNs) / cycleNs);
   const startNs = cycles * cycleNs - phaseNs;

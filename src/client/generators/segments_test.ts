@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import fc from "fast-check";
 import { SECOND } from "../../core/clock.ts";
 import { burstAt, type Bursts, burstyRate, periods, stepValues } from "./segments.ts";
 
@@ -50,4 +51,17 @@ Deno.test("periods give each value its time", () => {
     { rate: 30, endNs: SECOND, value: 3 },
     { rate: 50, endNs: 2 * SECOND, value: 5 },
   ]);
+});
+
+Deno.test("bursts and pauses take turns, wherever in a cycle the run starts", () => {
+  fc.assert(fc.property(fc.double({ min: 0, max: 1, noNaN: true, maxExcluded: true }), (part) => {
+    const bursts = { onNs: 10 * SECOND, offNs: 20 * SECOND, phaseNs: part * 30 * SECOND };
+    let { on, endNs } = burstAt(bursts, 0);
+    for (let i = 0; i < 1000; i++) {
+      const next = burstAt(bursts, endNs);
+      assert.equal(next.on, !on);
+      assert.equal(next.endNs - endNs, next.on ? bursts.onNs : bursts.offNs);
+      ({ on, endNs } = next);
+    }
+  }));
 });

@@ -3,6 +3,7 @@ import uplotLicense from "uplot/LICENSE" with { type: "text" };
 import uplotScript from "uplot/dist/uPlot.iife.min.js" with { type: "text" };
 import uplotStyle from "uplot/dist/uPlot.min.css" with { type: "text" };
 import chartsScript from "./page/charts.js" with { type: "text" };
+import plotParts from "./page/plot_parts.js" with { type: "text" };
 import pageStyle from "./page/page.css" with { type: "text" };
 import timelineScript from "./page/timeline.js" with { type: "text" };
 import { escapeHtml, tables } from "./page_tables.ts";
@@ -58,6 +59,9 @@ ${details}
 ${uplotLicense.trim()}
 */
 ${uplotScript}
+</script>
+<script>
+${plotParts}
 </script>
 <script>
 ${chartsScript}

@@ -4,43 +4,11 @@ import { pathToFileURL } from "node:url";
 import type { BrowserContext, Page } from "playwright-core";
 import type { ActionRecord, RequestRecord } from "../records.ts";
 import { MAX_SAMPLE } from "./action_stats.ts";
+import { type BrowserOptions, hasChromium, PHONE, pixels, withBrowser } from "./browser_testing.ts";
 import { generateLoad } from "./generate.ts";
 import { makePage } from "./page.ts";
 import { makeReport, readLogs } from "./report.ts";
 import { actionLog, memoryFile, requestLog } from "./testing.ts";
-
-const CHROMIUM = "/usr/bin/chromium";
-const FLAGS = [
-  "--headless",
-  "--no-sandbox",
-  "--disable-gpu",
-  "--disable-quic",
-  "--no-first-run",
-  "--disable-background-networking",
-  "--disable-component-update",
-  "--disable-sync",
-];
-const DESKTOP = { width: 1000, height: 800 };
-const PHONE = { width: 360, height: 700 };
-
-const hasChromium = (() => {
-  try {
-    return Deno.statSync(CHROMIUM).isFile;
-  } catch {
-    return false;
-  }
-})();
-if (!hasChromium) console.warn(`The tests of the page are skipped: there is no ${CHROMIUM}`);
-
-/** Playwright asks in /proc whether this is Windows in disguise, which the tests' permissions do not allow. */
-async function loadPlaywright() {
-  Deno.env.set("__IS_WSL_TEST__", "1");
-  try {
-    return await import("playwright-core");
-  } finally {
-    Deno.env.delete("__IS_WSL_TEST__");
-  }
-}
 
 /** A page of `requests` generated requests, and the actions that it is of. */
 function generatedPage(requests: number, requestsPerS: number) {
@@ -69,36 +37,27 @@ function pageOf(
 /** Opens pages in a browser of their own, and checks at the end that none complained. */
 async function inBrowser(
   test: (open: (html: string) => Promise<Page>, context: BrowserContext) => Promise<void>,
-  options: { readonly touch?: boolean; readonly viewport?: typeof DESKTOP } = {},
+  options: BrowserOptions,
 ): Promise<void> {
-  const { chromium } = await loadPlaywright();
   const directory = await Deno.makeTempDir();
   const complaints: string[] = [];
-  const context = await chromium.launchPersistentContext(`${directory}/profile`, {
-    executablePath: CHROMIUM,
-    headless: true,
-    args: FLAGS,
-    viewport: options.viewport ?? DESKTOP,
-    hasTouch: options.touch ?? false,
-    colorScheme: "light",
-  });
   try {
-    await test(async (html) => {
-      const path = `${directory}/report.html`;
-      await Deno.writeTextFile(path, html);
-      const page = await context.newPage();
-      page.on("console", (message) => complaints.push(message.text()));
-      page.on("pageerror", (error) => complaints.push(error.message));
-      page.on("request", (request) => {
-        const url = request.url();
-        if (!url.startsWith("file:") && !url.startsWith("data:")) complaints.push(`asked ${url}`);
-      });
-      await page.goto(pathToFileURL(path).href);
-      return page;
-    }, context);
+    await withBrowser(directory, options, (context) =>
+      test(async (html) => {
+        const path = `${directory}/report.html`;
+        await Deno.writeTextFile(path, html);
+        const page = await context.newPage();
+        page.on("console", (message) => complaints.push(message.text()));
+        page.on("pageerror", (error) => complaints.push(error.message));
+        page.on("request", (request) => {
+          const url = request.url();
+          if (!url.startsWith("file:") && !url.startsWith("data:")) complaints.push(`asked ${url}`);
+        });
+        await page.goto(pathToFileURL(path).href);
+        return page;
+      }, context));
     assert.deepEqual(complaints, []);
   } finally {
-    await context.close();
     await Deno.remove(directory, { recursive: true });
   }
 }
@@ -106,7 +65,7 @@ async function inBrowser(
 function browserTest(
   name: string,
   test: (open: (html: string) => Promise<Page>, context: BrowserContext) => Promise<void>,
-  options: { readonly touch?: boolean; readonly viewport?: typeof DESKTOP } = {},
+  options: BrowserOptions = {},
 ): void {
   Deno.test({
     name,
@@ -116,26 +75,6 @@ function browserTest(
     sanitizeResources: false,
     fn: () => inBrowser(test, options),
   });
-}
-
-/** How many pixels of a plot have about this colour of the style sheet. */
-function pixels(page: Page, plot: string, colour: string): Promise<number> {
-  return page.evaluate(`(() => {
-    const canvas = document.querySelector("#${plot} canvas");
-    const read = { willReadFrequently: true };
-    const probe = document.createElement("canvas").getContext("2d", read);
-    const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d", read);
-    copy.drawImage(canvas, 0, 0);
-    probe.fillStyle = getComputedStyle(document.documentElement).getPropertyValue("${colour}");
-    probe.fillRect(0, 0, 1, 1);
-    const want = probe.getImageData(0, 0, 1, 1).data;
-    const { data } = copy.getImageData(0, 0, canvas.width, canvas.height);
-    let count = 0;
-    for (let i = 0; i < data.length; i += 4) {
-      if (data[i + 3] > 150 && [0, 1, 2].every((c) => Math.abs(data[i + c] - want[c]) < 12)) count++;
-    }
-    return count;
-  })()`);
 }
 
 interface View {
@@ -178,7 +117,7 @@ browserTest(
           ["timeline", "--load"],
         ] as const
       ) {
-        const count = await pixels(page, plot, colour);
+        const count = await pixels(page, `#${plot} canvas`, colour);
         assert.ok(count > 100, `${count} pixels of ${colour} in ${plot}, ${scheme}`);
       }
     }

@@ -1,58 +1,16 @@
 /**
- * The plots of distributions and of the load over time. A classic script: what it declares is seen by
- * the one after it. `uPlot` is declared by the one before it.
+ * The plots of distributions and of the load over time. A classic script, after plot_parts.js: what it
+ * declares is seen by the one after it.
  */
 "use strict";
 
 const data = JSON.parse(document.getElementById("data").textContent);
-/** All plots, to be drawn again when colours or width change. */
-const plots = [];
-
-/** A colour of the page's style sheet; asked for at each drawing, as it may change to dark. */
-const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-
-const axis = (more) => ({
-  stroke: () => colour("--faint"),
-  grid: { stroke: () => colour("--grid"), width: 1 },
-  ticks: { stroke: () => colour("--grid"), width: 1 },
-  font: "12px system-ui, sans-serif",
-  labelFont: "12px system-ui, sans-serif",
-  ...more,
-});
-
-const series = (label, name, more) => ({
-  label,
-  stroke: () => colour(name),
-  width: 1.5,
-  points: { show: false },
-  ...more,
-});
-
-/** Makes a plot as wide as the page; `makeOptions` gets that width. */
-function addPlot(id, height, makeOptions, values) {
-  const place = document.getElementById(id);
-  const plot = new uPlot(
-    { width: place.clientWidth || 300, height, ...makeOptions() },
-    values,
-    place,
-  );
-  plots.push(plot);
-  new ResizeObserver(() => {
-    const { clientWidth } = place;
-    if (clientWidth > 0 && clientWidth !== plot.width) {
-      plot.setSize({ width: clientWidth, height });
-    }
-  }).observe(place);
-  return plot;
-}
 
 function sayEmpty(id) {
   const text = document.createElement("p");
   text.textContent = "Nothing to show.";
   document.getElementById(id).append(text);
 }
-
-const number = (value, digits = 3) => value == null ? "–" : String(+value.toPrecision(digits));
 
 /** 2 as "99 %", 3 as "99.9 %": the share of which a tenth to that power is left. */
 function shareOf(nines) {
@@ -108,7 +66,6 @@ function rates({ beginS, widthS, offered, good, bad }) {
   if (offered.length === 0) return sayEmpty("rates");
   const x = offered.map((_, i) => beginS + (i + 0.5) * widthS);
   const perS = (_, v) => v == null ? "–" : `${number(v, 4)} r/s`;
-  const fill = (name) => () => `color-mix(in srgb, ${colour(name)} 18%, transparent)`;
   addPlot("rates", 280, () => ({
     scales: { x: { time: false }, y: { range: (_, min, max) => [0, (max || min || 1) * 1.05] } },
     axes: [axis({ label: "seconds", labelSize: 18, size: 32 }), axis({ size: 56 })],
@@ -124,7 +81,3 @@ function rates({ beginS, widthS, offered, good, bad }) {
 distribution("latency", "ms", data.latency);
 rates(data.rates);
 distribution("prediction", "ms off", data.prediction);
-
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
-  for (const plot of plots) plot.redraw(false, true);
-});

@@ -9,6 +9,8 @@ import type { Log } from "../core/log.ts";
 import { BodyReader } from "./body.ts";
 import { accessGuard, commonHeaders, type GatewayEnv, limitGuard } from "./guards.ts";
 import { compressResponses } from "./compression.ts";
+import { dashboardRoutes } from "./dashboard/routes.ts";
+import { Watch } from "./dashboard/watch.ts";
 import { HttpError } from "./http_error.ts";
 import { DEFAULT_GATEWAY_LIMITS, type GatewayLimits } from "./options.ts";
 import { inferenceRoutes } from "./routes/inference.ts";
@@ -58,12 +60,14 @@ export interface GatewayContext extends GatewayOptions {
 export class Gateway {
   readonly #upstream: Upstream;
   readonly #app: Hono<GatewayEnv>;
+  readonly #watch: Watch;
   #pending = 0;
   #draining = false;
 
   constructor(options: GatewayOptions) {
     const { clock, log, connect, limits = DEFAULT_GATEWAY_LIMITS } = options;
     this.#upstream = new Upstream(clock, log, connect);
+    this.#watch = new Watch(clock, this.#upstream);
     const context: GatewayContext = {
       ...options,
       limits,
@@ -81,6 +85,7 @@ export class Gateway {
     modelRoutes(app, context);
     inferenceRoutes(app, context);
     repositoryRoutes(app, context);
+    dashboardRoutes(app, this.#watch);
     app.notFound((c) =>
       c.json({
         error: `there is no ${c.req.path.slice(0, 200)}; /openapi.json lists what there is`,
@@ -103,6 +108,11 @@ export class Gateway {
     return this.#pending;
   }
 
+  /** Pages of the dashboard that are open. */
+  get dashboards(): number {
+    return this.#watch.opened;
+  }
+
   /** Begins to connect to the controller; resolves when it has been tried once. */
   start(): Promise<void> {
     return this.#upstream.start();
@@ -121,9 +131,11 @@ export class Gateway {
   /** Refuses new requests; those that it has go on, see {@link pending}. */
   drain(): void {
     this.#draining = true;
+    this.#watch.close();
   }
 
   close(): void {
+    this.#watch.close();
     this.#upstream.close();
   }
 }

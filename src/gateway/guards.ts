@@ -1,14 +1,22 @@
 /** What every request has to pass: who may ask, from where, and how many at a time. */
 import type { MiddlewareHandler } from "hono";
 import { sameSecret } from "../wire/access.ts";
+import { pageFiles } from "./dashboard/files.ts";
 import type { GatewayContext } from "./gateway.ts";
 import { HttpError } from "./http_error.ts";
 
 /** Of the requests of this app: nothing is kept in their contexts. */
 export type GatewayEnv = Record<string, never>;
 
-/** Served to anybody, as whatever watches over processes has no token. */
-const OPEN_PATHS: ReadonlySet<string> = new Set(["/v2/health/live", "/v2/health/ready"]);
+/**
+ * Served to anybody: whatever watches over processes has no token, and the dashboard's page, which tells
+ * nothing by itself, has to ask for it first.
+ */
+const OPEN_PATHS: ReadonlySet<string> = new Set([
+  "/v2/health/live",
+  "/v2/health/ready",
+  ...pageFiles.keys(),
+]);
 
 /** Longest request id that is repeated, in characters. */
 const MAX_REQUEST_ID_LENGTH = 256;

@@ -1,4 +1,5 @@
 /** For tests: a gateway in virtual time, and a controller that does what the test says. */
+import type { ClusterState } from "../wire/cluster_state.ts";
 import type { Header } from "../wire/messages.ts";
 import { MS } from "../core/clock.ts";
 import { VirtualClock } from "../core/virtual_clock.ts";
@@ -49,6 +50,8 @@ export class ScriptedController implements LinkHandler {
   defaultSloNs = 100 * MS;
   infer: (input: Uint8Array, header: Header<"InferRequest">) => Reply = (input) => input;
   load: (path: string, copies: number) => Described | readonly [number, string] = () => [1, "no"];
+  /** What is told of the cluster; null: nothing at all. */
+  clusterState: (cursor: number) => ClusterState | null = () => null;
   /** All that has been asked, first to last. */
   readonly asked: AnyMessage[] = [];
   #revision = 1;
@@ -107,6 +110,11 @@ export class ScriptedController implements LinkHandler {
         } else if (reply !== null) {
           fail(reply);
         }
+        break;
+      }
+      case "ClusterStateRequest": {
+        const state = this.clusterState(message.header.cursor);
+        if (state !== null) link.send("ClusterStateResponse", id, state);
         break;
       }
       case "LoadModelRequest": {

@@ -81,6 +81,7 @@ function simulate(
     clockOffsetNs: 0,
     clockDriftPpm: 0,
     controller: DEFAULT_CONTROLLER_OPTIONS,
+    registry: false,
     workerConfig: DEFAULT_WORKER_CONFIG,
     makeScheduler: (clock, host) => new Infer4(clock, host, { maxGpus: 100_000 }),
     readModel,

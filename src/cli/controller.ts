@@ -56,6 +56,7 @@ import {
 } from "./metrics_server.ts";
 import { addClientLimitOptions, type ClientLimitOptions, clientLimitsOf } from "./limit_options.ts";
 import { parseInteger } from "./parse.ts";
+import { openRegistryFile } from "./registry_file.ts";
 import { printPauses, watchPauses } from "./pauses.ts";
 import { CLIENT_PORT } from "./ports.ts";
 import { schedulers, type SchedulerType } from "./schedulers.ts";
@@ -84,6 +85,7 @@ interface Options extends AccessOptions, ClientLimitOptions, MetricsOptions, Con
   maxRequests: number;
   maxModels: number;
   users?: string;
+  stateDir?: string;
 }
 
 const nanoseconds = parseInteger(1, Number.MAX_SAFE_INTEGER);
@@ -138,6 +140,10 @@ export function controllerCommand(): Command {
     .addOption(drainOption())
     .option("--max-requests <n>", "unanswered requests", parseInteger(1, 1e8), maxRequests)
     .option("--max-models <n>", "models, copies included", parseInteger(1, 1e6), maxModels)
+    .option(
+      "--state-dir <directory>",
+      "keep what is loaded there, for the controller after this one",
+    )
     .option("--users <file>", "users' limits: weight, rate, burst and max_requests of each")
     .addOption(metricsOption())
     .option("-p, --port <port>", "port for clients", parseInteger(1, 65535), CLIENT_PORT)
@@ -255,6 +261,7 @@ async function runController(
         onRejected: (status) => metrics?.onRejected(status),
       },
       (host) => scheduler.make(clock, host, infer4),
+      options.stateDir === undefined ? null : openRegistryFile(options.stateDir),
     );
     // Before the logs are opened, and so emptied: they may be those of a controller that has the port.
     let refused = 0;

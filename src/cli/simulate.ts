@@ -43,6 +43,7 @@ interface Options {
   maxBatch: number;
   defaultSlo: number;
   pages?: number;
+  registry: boolean;
   inputs: boolean;
   logDir?: string;
   verbose: boolean;
@@ -132,6 +133,7 @@ export function simulateCommand(): Command {
     )
     .option("--pages <n>", "pages of each GPU's weights cache", parseInteger(1, 1e9))
     .option("--inputs", "send inputs, whose bytes take time on the network", false)
+    .option("--registry", "controllers keep their models for the one after them", false)
     .option("--log-dir <directory>", "write the controller's logs there")
     .option("--verbose", "print what every node prints", false)
     .option("--json", "print the result as JSON", false)
@@ -256,6 +258,7 @@ function prepare(
       maxBatchSize: options.maxBatch,
       defaultSloNs: options.defaultSlo,
     },
+    registry: options.registry,
     workerConfig: options.pages === undefined ? DEFAULT_WORKER_CONFIG : {
       ...DEFAULT_WORKER_CONFIG,
       weights_cache_size: options.pages * pageBytes,

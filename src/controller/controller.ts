@@ -18,6 +18,7 @@ import type { ModelGroup } from "./model_groups.ts";
 import { Models, type ReadyWorker, type Worker } from "./models.ts";
 import type { ControllerOptions } from "./options.ts";
 import { clusterLines, servingLines } from "./report.ts";
+import type { RegistryFile } from "./registry.ts";
 import type { Refusal } from "./request_keys.ts";
 import { type PendingRequest, type ServedModel, Serving, type Telemetry } from "./serving.ts";
 import { LiveState } from "../telemetry/live/live_state.ts";
@@ -61,12 +62,14 @@ export class Controller implements ClientRequests {
   #draining: string | null = null;
   #closed = false;
 
+  /** @param registry keeps the models for the controller after this one; null where nothing does. */
   constructor(
     clock: Clock,
     log: Log,
     options: ControllerOptions,
     telemetry: Telemetry,
     makeScheduler: (host: SchedulerHost<PendingRequest>) => Scheduler<PendingRequest>,
+    registry: RegistryFile | null = null,
   ) {
     this.#clock = clock;
     // Paths and messages are others' words: nothing that moves a terminal's cursor or fakes a line.
@@ -102,7 +105,7 @@ export class Controller implements ClientRequests {
       ready: () => this.#ready,
       serve: (group) => this.#serveModels(group),
       onLoad: () => this.#onLoad(),
-    });
+    }, registry);
     this.#live = new LiveState(clock, (modelId) => this.pathOf(modelId));
     this.#summary = new SummaryPrinter(
       clock,
@@ -304,9 +307,11 @@ export class Controller implements ClientRequests {
     queryWorker(this.#clock, this.#log, worker.peer, told, (state) => {
       worker.state = state;
       if (!isReady(worker)) return;
-      this.#models.dropStale(worker);
       if (this.#phase === "querying") this.#afterQuery();
-      else this.#equip(worker);
+      else {
+        this.#models.dropUnknown(worker);
+        this.#equip(worker);
+      }
       this.#preload();
     });
   }
@@ -315,11 +320,34 @@ export class Controller implements ClientRequests {
     if (this.#phase !== "querying") return;
     if ([...this.#workers].some(({ state }) => state === null)) return;
     this.#printCluster();
-    this.#log("(Startup-3) Awaiting LoadModel requests from clients");
-    this.#phase = "awaiting";
     // Nothing is under way: the actions that people look for in logs are numbered from here.
     this.#nextActionId = 0;
+    const source = this.#models.restore();
+    for (const worker of this.#ready) this.#models.dropUnknown(worker);
+    if (source !== "") return this.#restore(source);
+    this.#log("(Startup-3) Awaiting LoadModel requests from clients");
+    this.#phase = "awaiting";
     this.#preload();
+  }
+
+  /** Serves what an earlier controller did, as soon as the workers have it. */
+  #restore(source: string): void {
+    const { copies } = this.#models.groups;
+    this.#log(`(Startup-3) Restoring ${copies} models of an earlier controller from ${source}`);
+    this.#phase = "loading";
+    const workers = this.#ready;
+    let waiting = workers.length;
+    const restored = () => {
+      // A load meanwhile may have ended the stage.
+      if (waiting === 0 && this.#phase === "loading") this.#beginServing();
+    };
+    for (const worker of workers) {
+      this.#models.equip(worker, () => {
+        waiting--;
+        restored();
+      });
+    }
+    if (workers.length === 0) restored();
   }
 
   /** Loads what nobody has to ask for, as soon as there is a worker. */
@@ -458,7 +486,7 @@ export class Controller implements ClientRequests {
   #reported({ peer, state }: ReadyWorker) {
     let served = 0;
     for (const { specs, copies } of this.#models.groups) if (specs.has(peer.id)) served += copies;
-    return { id: peer.id, state, models: state.models.length + served };
+    return { id: peer.id, state, models: Math.max(served, state.models.length) };
   }
 
   #printCluster(): void {

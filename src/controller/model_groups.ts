@@ -12,13 +12,8 @@ export interface ModelGroup extends ModelRange {
   specs: ReadonlyMap<number, ModelSpec>;
 }
 
-/** Unloaded ranges that are kept in mind for workers that come back with them. */
-const MAX_REMEMBERED = 10_000;
-
 export class ModelGroups {
   readonly #groups = new Set<ModelGroup>();
-  /** What was unloaded, oldest first: a worker that was away meanwhile may still have it. */
-  readonly #unloaded: ModelRange[] = [];
   #copies = 0;
 
   /** Models, copies counted singly. */
@@ -85,22 +80,35 @@ export class ModelGroups {
       }
     });
     this.#copies -= copies;
-    this.#unloaded.push(...taken.map(({ firstId, copies, path }) => ({ firstId, copies, path })));
-    this.#unloaded.splice(0, this.#unloaded.length - MAX_REMEMBERED);
     return taken;
   }
+}
 
-  /** Of the models that a worker has, those that were unloaded while it was away. */
-  unloadedAmong(
-    models: readonly { readonly model_id: number; readonly model_path: string }[],
-  ): ModelRange[] {
-    const paths = new Map(models.map(({ model_id, model_path }) => [model_id, model_path]));
-    const stale: ModelRange[] = [];
-    for (const { firstId, copies, path } of this.#unloaded) {
-      for (let id = firstId; id < firstId + copies; id++) {
-        if (paths.get(id) === path) stale.push({ firstId: id, copies: 1, path });
-      }
+/** Returns what finds the range that has an id, among ranges that do not overlap. */
+export function finderOf<R extends ModelRange>(ranges: Iterable<R>): (id: number) => R | undefined {
+  const sorted = [...ranges].sort((a, b) => a.firstId - b.firstId);
+  return (id) => {
+    let low = 0;
+    let high = sorted.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (sorted[middle]!.firstId <= id) low = middle + 1;
+      else high = middle;
     }
-    return stale;
+    const range = sorted[low - 1];
+    return range !== undefined && id < range.firstId + range.copies ? range : undefined;
+  };
+}
+
+/** Joins models whose ids follow each other and whose paths are the same. `models` need not be sorted. */
+export function rangesOf(
+  models: readonly { readonly model_id: number; readonly model_path: string }[],
+): ModelRange[] {
+  const ranges: { firstId: number; copies: number; path: string }[] = [];
+  for (const { model_id, model_path } of models.toSorted((a, b) => a.model_id - b.model_id)) {
+    const last = ranges.at(-1);
+    if (last?.path === model_path && last.firstId + last.copies === model_id) last.copies++;
+    else ranges.push({ firstId: model_id, copies: 1, path: model_path });
   }
+  return ranges;
 }

@@ -7,7 +7,7 @@ import type { Log } from "../core/log.ts";
 import { RequestStatus } from "../core/status.ts";
 import type { Header } from "../wire/messages.ts";
 import { ModelCatalogue } from "./model_catalogue.ts";
-import { type ModelGroup, ModelGroups } from "./model_groups.ts";
+import { finderOf, type ModelGroup, ModelGroups, rangesOf } from "./model_groups.ts";
 import {
   factsFromState,
   type LoadedModel,
@@ -18,6 +18,7 @@ import {
   specOf,
 } from "./model_loading.ts";
 import type { ControllerOptions } from "./options.ts";
+import { Registry, type RegistryFile } from "./registry.ts";
 import { type Outcome, type Refusal, RequestKeys } from "./request_keys.ts";
 import type { Serving } from "./serving.ts";
 import { unloadEverywhere, unloadOnWorker } from "./unloading.ts";
@@ -64,26 +65,35 @@ export class Models {
   readonly groups = new ModelGroups();
   /** What is told of them to clients. */
   readonly catalogue = new ModelCatalogue(this.groups);
+  readonly #registry: Registry | null;
   readonly #loads = new RequestKeys<Loaded>();
   readonly #unloads = new RequestKeys<true>();
   #nextId = 0;
-  /** Loads that have not ended, and the copies that they ask for. */
-  #loading = 0;
-  #copiesLoading = 0;
+  /** Loads that have not ended. */
+  readonly #loading = new Set<ModelRange>();
   #unloading = 0;
+  /** Answers that wait for the registry. */
+  #keeping = 0;
 
-  constructor(host: ModelsHost) {
+  /** @param file keeps what is loaded beyond this controller's life; null where nothing does. */
+  constructor(host: ModelsHost, file: RegistryFile | null) {
     this.#host = host;
+    this.#registry = file === null ? null : new Registry(file, host.log, () => ({
+      nextId: this.#nextId,
+      groups: [...this.groups],
+      loads: [...this.#loads.remembered()],
+      unloads: [...this.#unloads.remembered()],
+    }));
   }
 
   /** Loads that have not ended. */
   get loading(): number {
-    return this.#loading;
+    return this.#loading.size;
   }
 
   /** Loads and unloads that have not ended. */
   get pending(): number {
-    return this.#loading + this.#unloading;
+    return this.#loading.size + this.#unloading + this.#keeping;
   }
 
   /** Loads what a client asks for, unless it did before. `done` is called once. */
@@ -101,7 +111,8 @@ export class Models {
       });
     };
     this.#loads.once(key, JSON.stringify([path, copies, workers]), perform, (outcome) => {
-      if (!("answer" in outcome) || this.#allLoaded(outcome.answer)) return done(outcome);
+      if (!("answer" in outcome)) return done(outcome);
+      if (this.#allLoaded(outcome.answer)) return this.#keep(() => done(outcome));
       done({
         status: RequestStatus.invalidRequest,
         message: "the models that were loaded by this key have been unloaded: use another key",
@@ -113,7 +124,9 @@ export class Models {
   unload(request: Header<"UnloadModelRequest">, done: (outcome: Outcome<true>) => void): void {
     const { key, model_id: firstId, no_of_copies: copies } = request;
     const perform = (done: (outcome: Outcome<true>) => void) => this.#unload(firstId, copies, done);
-    this.#unloads.once(key, JSON.stringify([firstId, copies]), perform, done);
+    this.#unloads.once(key, JSON.stringify([firstId, copies]), perform, (outcome) => {
+      this.#keep(() => done(outcome));
+    });
   }
 
   /** Loads a model that nobody has asked for. */
@@ -128,10 +141,37 @@ export class Models {
     for (const { model_id } of models) this.#nextId = Math.max(this.#nextId, model_id + 1);
   }
 
-  /** Has a worker that is back forget what was unloaded while it was away. */
-  dropStale({ peer, state }: ReadyWorker): void {
+  /**
+   * Takes over the models of an earlier controller: those that it has left in the registry, or, where that
+   * cannot be read or there was none, those that workers have. Without a registry there are none.
+   *
+   * @returns where the models come from, for people; "" when there are none.
+   */
+  restore(): string {
+    if (this.#registry === null) return "";
+    const kept = this.#registry.read();
+    if (kept === null) return this.#adopt() ? "the workers" : "";
+    this.#nextId = Math.max(this.#nextId, kept.nextId);
+    for (const group of kept.groups) this.groups.add({ ...group, specs: new Map() });
+    this.#loads.restore(kept.loads);
+    this.#unloads.restore(kept.unloads);
+    this.catalogue.changed();
+    return kept.groups.length > 0 ? "the registry" : "";
+  }
+
+  /** Has a worker forget models that are not this controller's: of an earlier one, or unloaded meanwhile. */
+  dropUnknown(worker: Worker & ReadyWorker): void {
     const { clock, log } = this.#host;
-    for (const range of this.groups.unloadedAmong(state.models)) {
+    const { peer, state } = worker;
+    const find = finderOf([...this.groups, ...this.#loading]);
+    const known = state.models.filter(({ model_id, model_path }) =>
+      find(model_id)?.path === model_path
+    );
+    const strangers = new Set(state.models).difference(new Set(known));
+    if (strangers.size === 0) return;
+    log(`Worker ${peer.id} has ${strangers.size} models that nobody can use: it forgets them`);
+    worker.state = { ...state, models: known };
+    for (const range of rangesOf([...strangers])) {
       unloadOnWorker(clock, log, peer, range, () => {});
     }
   }
@@ -161,6 +201,38 @@ export class Models {
     }
   }
 
+  /** Takes over the models that workers have; where they disagree, as the first has them. */
+  #adopt(): boolean {
+    const taken = new Set<number>();
+    for (const { state } of this.#host.ready()) {
+      for (const range of rangesOf(state.models.filter(({ model_id }) => !taken.has(model_id)))) {
+        let facts: LoadedModel | null;
+        try {
+          facts = factsFromState(state, range);
+        } catch {
+          // Of no use: it is forgotten with what else nobody knows.
+          continue;
+        }
+        for (let i = 0; i < range.copies; i++) taken.add(range.firstId + i);
+        this.groups.add({ ...range, chosen: null, facts: facts!, specs: new Map() });
+      }
+    }
+    this.catalogue.changed();
+    this.#registry?.change();
+    this.#keep(() => {});
+    return taken.size > 0;
+  }
+
+  /** Goes on when what has been done will not be forgotten. */
+  #keep(done: () => void): void {
+    if (this.#registry === null) return done();
+    this.#keeping++;
+    this.#registry.flush(() => {
+      this.#keeping--;
+      done();
+    });
+  }
+
   #allLoaded({ model_id, copies_created }: Loaded): boolean {
     return this.groups.count(model_id, copies_created) === copies_created;
   }
@@ -172,8 +244,9 @@ export class Models {
         message: "no_of_copies must be at least 1, got 0",
       };
     }
+    const coming = [...this.#loading].reduce((sum, { copies }) => sum + copies, 0);
     const room = Math.min(
-      this.#host.options.maxModels - this.groups.copies - this.#copiesLoading,
+      this.#host.options.maxModels - this.groups.copies - coming,
       MAX_MODEL_ID + 1 - this.#nextId,
     );
     if (copies <= room) return null;
@@ -212,14 +285,12 @@ export class Models {
     const { clock, log, options } = this.#host;
     const firstId = this.#nextId;
     this.#nextId += copies;
-    this.#loading++;
-    this.#copiesLoading += copies;
-    this.#host.onLoad();
     const range = { firstId, copies, path };
+    this.#loading.add(range);
+    this.#host.onLoad();
     const chosen = everywhere ? null : asked.map(({ peer }) => peer.link.peer);
     loadOnWorkers(clock, log, options, asked, range, (facts, specs, problem) => {
-      this.#loading--;
-      this.#copiesLoading -= copies;
+      this.#loading.delete(range);
       this.#host.onLoad();
       if (facts !== null) this.#add({ ...range, chosen, facts, specs }, asked);
       done(firstId, facts, problem);
@@ -229,6 +300,7 @@ export class Models {
   /** `asked` are the workers that were asked to load it: those that came meanwhile were not. */
   #add(group: ModelGroup, asked: readonly ReadyWorker[]): void {
     this.groups.add(group);
+    this.#registry?.change();
     this.catalogue.changed();
     this.#host.serve(group);
     for (const worker of this.#host.ready()) {
@@ -249,6 +321,7 @@ export class Models {
           : `models ${firstId} to ${firstId + copies - 1} are not all loaded: list them with LS`,
       );
     }
+    this.#registry?.change();
     const { clock, log, serving } = this.#host;
     const peers = () => this.#host.ready().map(({ peer }) => peer);
     let waiting = leaving.length;
@@ -261,6 +334,8 @@ export class Models {
         problem ||= found;
         if (--waiting > 0) return;
         this.#unloading--;
+        // There is an answer to remember.
+        this.#registry?.change();
         done(problem === "" ? { answer: true } : { status: RequestStatus.error, message: problem });
       });
     }

@@ -31,6 +31,7 @@ import { EmulatedBackend } from "../worker/emulated/backend.ts";
 import { WorkerServer } from "../worker/server.ts";
 import { INPUT_BYTES, makeModel, OUTPUT_BYTES, PAGE_BYTES } from "../worker/test_rig.ts";
 import { Controller, type ControllerOptions, DEFAULT_CONTROLLER_OPTIONS } from "./controller.ts";
+import type { RegistryFile } from "./registry.ts";
 import type { PendingRequest } from "./serving.ts";
 
 export interface WorkerOptions {
@@ -66,7 +67,8 @@ const LINK: MemoryLinkOptions = { latencyNs: 50_000 };
 
 export class Cluster {
   readonly clock = new VirtualClock();
-  readonly controller: Controller;
+  controller: Controller;
+  readonly #makeController: () => Controller;
   readonly lines: string[] = [];
   readonly requests: RequestRecord[] = [];
   readonly actions: ActionRecord[] = [];
@@ -83,25 +85,37 @@ export class Cluster {
       clock: Clock,
       host: SchedulerHost<PendingRequest>,
     ) => Scheduler<PendingRequest> = (clock, host) => new Infer4(clock, host),
+    registry: RegistryFile | null = null,
   ) {
-    this.controller = new Controller(
-      this.clock,
-      (line) => this.lines.push(line),
-      { ...DEFAULT_CONTROLLER_OPTIONS, ...options },
-      {
-        onRequest: (record) => {
-          this.requests.push(record);
-          this.metrics.onRequest(record);
+    this.#makeController = () =>
+      new Controller(
+        this.clock,
+        (line) => this.lines.push(line),
+        { ...DEFAULT_CONTROLLER_OPTIONS, ...options },
+        {
+          onRequest: (record) => {
+            this.requests.push(record);
+            this.metrics.onRequest(record);
+          },
+          onAction: (record) => {
+            this.actions.push(record);
+            this.metrics.onAction(record);
+          },
+          onSent: (sent) => this.metrics.onSent(sent),
+          onRejected: (status) => this.metrics.onRejected(status),
         },
-        onAction: (record) => {
-          this.actions.push(record);
-          this.metrics.onAction(record);
-        },
-        onSent: (sent) => this.metrics.onSent(sent),
-        onRejected: (status) => this.metrics.onRejected(status),
-      },
-      (host) => makeScheduler(this.clock, host),
-    );
+        (host) => makeScheduler(this.clock, host),
+        registry,
+      );
+    this.controller = this.#makeController();
+  }
+
+  /** The controller dies, and another takes its place, which nobody is connected to. Start it. */
+  replaceController(): void {
+    this.controller.close("the controller is down");
+    this.run(10 * MS);
+    this.lines.length = 0;
+    this.controller = this.#makeController();
   }
 
   addWorker(options: WorkerOptions = {}): TestWorker {

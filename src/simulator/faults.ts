@@ -13,7 +13,8 @@ export const FAULT_KINDS = {
   "reordered-clients": "messages of clients take up to 10 ms longer for ms, so that they overtake",
   "client-crash": "a client dies, and another begins anew after ms",
   "client-cut": "a client's connection breaks, and the client makes it again",
-  "controller-restart": "the controller dies, and comes back knowing nothing after ms",
+  "controller-restart":
+    "the controller dies, and comes back after ms: with --registry, with its models",
 } as const;
 
 export type FaultKind = keyof typeof FAULT_KINDS;

@@ -11,6 +11,7 @@ export function violations(simulation: Simulation): string[] {
     ...unsettled(simulation),
     ...misplaced(simulation),
     ...misaccounted(simulation),
+    ...unevenlyLoaded(simulation),
     ...simulation.errors.map((error) => `a workload could not be run: ${error}`),
   ];
 }
@@ -62,6 +63,14 @@ function misaccounted({ workers, scheduler }: Simulation): string[] {
     }
   }
   return found;
+}
+
+/** Every worker has all models, and no others: nothing is lost, and nothing piles up. */
+function unevenlyLoaded({ workers, models }: Simulation): string[] {
+  return workers.flatMap(({ name, server }) => {
+    if (server === null || models === null || server.node.registry.size === models) return [];
+    return [`${name} has ${server.node.registry.size} models of ${models}`];
+  });
 }
 
 /** Counts goodput by the second, to see whether it comes back after faults. */

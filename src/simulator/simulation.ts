@@ -8,6 +8,7 @@ import { Random } from "../core/random.ts";
 import { SkewedClock } from "../core/skewed_clock.ts";
 import { VirtualClock } from "../core/virtual_clock.ts";
 import { Controller, type ControllerOptions } from "../controller/controller.ts";
+import { MemoryRegistryFile } from "../controller/memory_registry.ts";
 import type { PendingRequest, Telemetry } from "../controller/serving.ts";
 import { Client } from "../client/client.ts";
 import type { Dialer } from "../client/dialer.ts";
@@ -36,6 +37,8 @@ export interface SimulationOptions {
   readonly clockOffsetNs: number;
   readonly clockDriftPpm: number;
   readonly controller: ControllerOptions;
+  /** Whether a controller keeps its models in a registry, for the one after it. */
+  readonly registry: boolean;
   readonly workerConfig: WorkerConfig;
   readonly makeScheduler: (
     clock: VirtualClock,
@@ -101,6 +104,7 @@ export class Simulation {
   readonly errors: string[] = [];
   readonly #options: SimulationOptions;
   readonly #random: Random;
+  readonly #registry = new MemoryRegistryFile();
   #controller: Controller | null = null;
   /** Connections to workers that the controller has had. */
   #connections = 0;
@@ -180,6 +184,7 @@ export class Simulation {
       options,
       telemetry,
       (host) => this.scheduler = makeScheduler(this.clock, host),
+      this.#options.registry ? this.#registry : null,
     );
     this.#controller = controller;
     this.#connections = 0;
@@ -281,6 +286,11 @@ export class Simulation {
           node.link = link;
         }),
     };
+  }
+
+  /** Models that the controller that runs now has; null while there is none. */
+  get models(): number | null {
+    return this.#controller?.view().models ?? null;
   }
 
   // Faults.

@@ -44,6 +44,7 @@ function play(faults: readonly Fault[], seed = 1, untilNs = 10 * SECOND): Played
     clockOffsetNs: 100 * SECOND,
     clockDriftPpm: 20,
     controller: DEFAULT_CONTROLLER_OPTIONS,
+    registry: true,
     workerConfig: DEFAULT_WORKER_CONFIG,
     makeScheduler: (clock, host) => new Infer4(clock, host),
     readModel,

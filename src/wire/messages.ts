@@ -83,6 +83,9 @@ const signature = {
   outputs: list(tensor, MAX_TENSORS),
 };
 
+/** What a worker tells of a model that it has loaded. */
+export const checkLoadedModel = record({ ...modelFacts, ...signature });
+
 /**
  * Message kinds and their headers. Actions are numbered 16 + the action's type, their results
  * 32 + type; requests 64 + type, their responses 80 + type.

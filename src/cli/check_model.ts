@@ -1,5 +1,5 @@
 /** `clockwork check-model`: runs one model and shows its sizes and times. */
-import { Command, InvalidArgumentError, Option } from "commander";
+import { Command, Option } from "commander";
 import { isAbsolute } from "node:path";
 import { SystemClock } from "../core/system_clock.ts";
 import { CheckError, checkModel } from "../worker/check_model.ts";
@@ -7,39 +7,19 @@ import { ModelDirs } from "../worker/model_dirs.ts";
 import { locateModel, ModelFileError } from "../worker/model_files.ts";
 import { NoDeviceError, OnnxBackend } from "../worker/onnx/onnx_backend.ts";
 import { describe, toJson } from "./check_model_report.ts";
-import { CliError, UsageError } from "./exit.ts";
-import { inputBlob, type InputFile, InputFileError } from "./input_files.ts";
+import { CliError } from "./exit.ts";
+import { inputBlob, InputFileError } from "./input_files.ts";
+import { addInputOptions, type InputOptions, readInputs, readLabels } from "./input_options.ts";
 import { addModelOptions, backendOptions, type ModelOptions } from "./model_options.ts";
 import { parseInteger } from "./parse.ts";
 import { ENVIRONMENT_HELP, modelDir } from "./serve_worker.ts";
 
-interface Options extends ModelOptions {
+interface Options extends ModelOptions, InputOptions {
   readonly pageSize: number;
   readonly iterations: number;
   readonly maxBatch: number;
-  readonly input?: string[];
-  readonly mean: number[];
-  readonly std: number[];
-  readonly labels?: string;
   readonly json?: true;
   readonly write?: true;
-}
-
-/** Larger input files are not read. */
-const MAX_INPUT_BYTES = 2 ** 31 - 1;
-
-function parseNumbers(text: string): number[] {
-  const numbers = text.split(",").map((part) => part.trim() === "" ? NaN : Number(part));
-  if (numbers.some((value) => !Number.isFinite(value)) || ![1, 3].includes(numbers.length)) {
-    throw new InvalidArgumentError("Expected one number, or three with commas, one a channel.");
-  }
-  return numbers;
-}
-
-function parseDivisors(text: string): number[] {
-  const numbers = parseNumbers(text);
-  if (numbers.includes(0)) throw new InvalidArgumentError("Values are divided by it: not 0.");
-  return numbers;
 }
 
 export function checkModelCommand(): Command {
@@ -57,30 +37,17 @@ export function checkModelCommand(): Command {
     .addOption(
       new Option("-b, --max-batch <n>", "largest batch size to run")
         .argParser(parseInteger(1, 65536)).default(16),
-    )
-    .addOption(
-      new Option(
-        "--input <[name=]file>",
-        "one request's input: raw little-endian, .npy, PNG or JPEG; shows the top 5 outputs (repeatable, with names)",
-      ).argParser((text: string, earlier: string[] | undefined) => [...(earlier ?? []), text]),
-    )
-    .addOption(
-      new Option("--mean <r,g,b>", "taken from an image's values, which are 0 to 1")
-        .argParser(parseNumbers).default([0], "0"),
-    )
-    .addOption(
-      new Option("--std <r,g,b>", "what they are divided by then")
-        .argParser(parseDivisors).default([1], "1"),
-    )
-    .option("--labels <file>", "names of the outputs, a line each")
+    );
+  addInputOptions(command);
+  command
     .option("--json", "print the report as JSON")
     .option("--write", "measure anew and keep the profile, and --shape, in model.json");
   return addModelOptions(command).addHelpText("after", ENVIRONMENT_HELP).action(run);
 }
 
 async function run(path: string, options: Options): Promise<void> {
-  const files = options.input?.map(readInput) ?? [];
-  const labels = options.labels === undefined ? null : readLabels(options.labels);
+  const files = readInputs(options);
+  const labels = readLabels(options);
   const located = locate(path);
   const clock = new SystemClock();
   let backend: OnnxBackend | undefined;
@@ -128,37 +95,4 @@ function locate(path: string): string {
     }
   }
   throw new CliError(messages.join("\n"));
-}
-
-/** A file that exists is one even if its name has an equals sign. */
-function readInput(text: string): InputFile {
-  const split = /^([^=]+)=(.+)$/.exec(text);
-  if (split === null || exists(text)) return { input: null, path: text, bytes: readBytes(text) };
-  return { input: split[1]!, path: split[2]!, bytes: readBytes(split[2]!) };
-}
-
-function exists(path: string): boolean {
-  try {
-    return Deno.statSync(path).isFile;
-  } catch {
-    return false;
-  }
-}
-
-function readBytes(path: string): Uint8Array {
-  try {
-    const { size } = Deno.statSync(path);
-    if (size > MAX_INPUT_BYTES) throw new Error(`it has ${size} bytes, more than any input`);
-    return Deno.readFileSync(path);
-  } catch (error) {
-    throw new UsageError(`cannot read the input ${path}: ${(error as Error).message}`);
-  }
-}
-
-function readLabels(path: string): string[] {
-  try {
-    return Deno.readTextFileSync(path).split(/\r?\n/);
-  } catch (error) {
-    throw new UsageError(`cannot read the labels ${path}: ${(error as Error).message}`);
-  }
 }

@@ -1,6 +1,5 @@
 /** `clockwork gateway`: the HTTP front door as a process of its own. */
 import { Command } from "commander";
-import { CONTROLLER_PORT } from "../client/connect.ts";
 import { SystemClock } from "../core/system_clock.ts";
 import { type Address, formatAddress, parseAddress } from "../wire/tcp.ts";
 import { type AccessOptions, addAccessOptions, credentialsHelp } from "./access_options.ts";
@@ -16,6 +15,7 @@ import {
   limitsOf,
   readHttpToken,
 } from "./http_options.ts";
+import { CLIENT_PORT } from "./ports.ts";
 import { parseInteger } from "./parse.ts";
 import { StopSignals } from "./stop_signals.ts";
 
@@ -29,7 +29,7 @@ interface Options extends AccessOptions, HttpOptions, HttpLimitOptions {
 export function gatewayCommand(): Command {
   const command = new Command("gateway")
     .description("Serves a controller's models over HTTP, by the Open Inference Protocol.")
-    .argument("<address>", `the controller, HOST[:PORT]; the port is ${CONTROLLER_PORT} by default`)
+    .argument("<address>", `the controller, HOST[:PORT]; the port is ${CLIENT_PORT} by default`)
     .option("-p, --port <port>", "port for HTTP", parseInteger(1, 65535), 8000)
     .option("--host <address>", "address to listen on", "127.0.0.1")
     .option("--user <n>", "number of the user to ask as", parseInteger(0, 0xffff_ffff), 0)
@@ -80,7 +80,7 @@ async function run(addressText: string, options: Options): Promise<void> {
 
 function parseController(text: string): Address {
   try {
-    return parseAddress(text, CONTROLLER_PORT);
+    return parseAddress(text, CLIENT_PORT);
   } catch (error) {
     throw new UsageError((error as Error).message);
   }

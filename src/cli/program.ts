@@ -35,6 +35,11 @@ const subcommands: readonly Subcommand[] = [
     load: async () => (await import("./gateway.ts")).gatewayCommand(),
   },
   {
+    name: "infer",
+    summary: "run one inference, and show what comes out",
+    load: async () => (await import("./infer.ts")).inferCommand(),
+  },
+  {
     name: "client",
     summary: "run a workload against a controller",
     load: async () => (await import("./client.ts")).clientCommand(),

@@ -76,7 +76,7 @@ export function summarize(timesNs: readonly number[]): Latency {
 
 /** The largest `count` values of a model's first output, which must be of floats; else none. */
 export function topOutputs(
-  model: BackendModel,
+  model: Pick<BackendModel, "outputs">,
   output: Uint8Array,
   count: number,
 ): RankedOutput[] {

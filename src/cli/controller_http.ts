@@ -6,7 +6,7 @@ import type { Log } from "../core/log.ts";
 import { DEFAULT_GATEWAY_LIMITS } from "../gateway/options.ts";
 import { type Address, listen, type Listener } from "../wire/tcp.ts";
 import type { GatewayConfig } from "./gateway_server.ts";
-import { addHttpOptions, type HttpOptions, readHttpToken } from "./http_options.ts";
+import { addHttpOptions, type HttpOptions, readHttpAccess } from "./http_options.ts";
 import { HttpThread } from "./http_thread.ts";
 import { parseListenAddress } from "./parse.ts";
 
@@ -46,14 +46,14 @@ export async function serveHttp(
   controller: Controller,
 ): Promise<ControllerHttp | null> {
   if (options.http === undefined) return null;
-  const token = readHttpToken(options, options.http, options.insecure);
+  const access = readHttpAccess(options, options.http, options.insecure);
   const secret = crypto.randomUUID() + crypto.randomUUID();
   const inner = listenForThread(clock, log, secret, controller);
   const config: GatewayConfig = {
     controller: inner.address,
     credentials: { token: secret, tls: null },
     listen: options.http,
-    token,
+    ...access,
     cors: options.cors ?? null,
     limits: DEFAULT_GATEWAY_LIMITS,
     userId: 0,

@@ -13,7 +13,7 @@ import {
   type HttpLimitOptions,
   type HttpOptions,
   limitsOf,
-  readHttpToken,
+  readHttpAccess,
 } from "./http_options.ts";
 import { CLIENT_PORT } from "./ports.ts";
 import { parseInteger } from "./parse.ts";
@@ -49,7 +49,7 @@ export function gatewayCommand(): Command {
 async function run(addressText: string, options: Options): Promise<void> {
   const controller = parseController(addressText);
   const listen = { hostname: options.host, port: options.port };
-  const token = readHttpToken(options, listen, options.insecure);
+  const access = readHttpAccess(options, listen, options.insecure);
   const credentials = readCredentials(options);
   const clock = new SystemClock();
   const stop = new StopSignals();
@@ -60,7 +60,7 @@ async function run(addressText: string, options: Options): Promise<void> {
       controller,
       credentials,
       listen,
-      token,
+      ...access,
       cors: options.cors ?? null,
       limits: limitsOf(options),
       userId: options.user,

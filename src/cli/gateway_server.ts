@@ -18,6 +18,8 @@ export interface GatewayConfig {
   readonly listen: Address;
   /** What clients must say; null: nothing. */
   readonly token: string | null;
+  /** Whether clients may name the gateway as they like. */
+  readonly anyHost: boolean;
   readonly cors: string | null;
   readonly limits: GatewayLimits;
   /** Whose requests these are, for the controller's limits and logs. */
@@ -61,7 +63,7 @@ export function serveGateway(clock: Clock, log: Log, config: GatewayConfig): Gat
 const CLOSE_NS = 1e9;
 
 function makeGateway(clock: Clock, log: Log, options: GatewayConfig): Gateway {
-  const { controller, credentials, userId, token, cors, limits } = options;
+  const { controller, credentials, userId, token, anyHost, cors, limits } = options;
   return new Gateway({
     clock,
     log,
@@ -77,6 +79,7 @@ function makeGateway(clock: Clock, log: Log, options: GatewayConfig): Gateway {
       return client.callbacks;
     },
     token,
+    anyHost,
     cors,
     limits,
     version: config.version,

@@ -86,15 +86,23 @@ export function limitsOf(options: HttpLimitOptions): GatewayLimits {
   };
 }
 
+/** Whom a gateway serves. */
+export interface HttpAccess {
+  /** What HTTP clients must say; null for nothing. */
+  readonly token: string | null;
+  /** Whether they may name the gateway as they like. */
+  readonly anyHost: boolean;
+}
+
 /**
- * The token for HTTP clients; null for none, which is for listening on this machine only.
+ * Without a token and --insecure, this machine only is served.
  * @throws {UsageError} that does not tell the token.
  */
-export function readHttpToken(
+export function readHttpAccess(
   { httpTokenFile }: HttpOptions,
   listen: Address,
   insecure: boolean,
-): string | null {
+): HttpAccess {
   const token = readSecret(httpTokenFile, "CLOCKWORK_HTTP_TOKEN");
   if (token === null && !insecure && !isLoopback(listen.hostname)) {
     throw new UsageError(
@@ -104,7 +112,7 @@ export function readHttpToken(
         "CLOCKWORK_HTTP_TOKEN or --http-token-file, or start with --insecure",
     );
   }
-  return token;
+  return { token, anyHost: token !== null || insecure };
 }
 
 function isLoopback(hostname: string): boolean {

@@ -13,6 +13,7 @@ function configOf(port: number): GatewayConfig {
     credentials: { token: null, tls: null },
     listen: { hostname: HOST, port },
     token: null,
+    anyHost: false,
     cors: null,
     limits: DEFAULT_GATEWAY_LIMITS,
     userId: 0,

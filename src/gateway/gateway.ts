@@ -39,6 +39,12 @@ export interface GatewayOptions {
   readonly connect: Connect;
   /** What clients must say to be served; null: nothing. */
   readonly token: string | null;
+  /**
+   * Whether clients may name this gateway as they like. If not, as localhost or by address only: the owner
+   * of a web page can have a name lead to this machine, and browsers take the gateway for a part of the
+   * page's site then.
+   */
+  readonly anyHost: boolean;
   /** From which other origins' pages browsers may ask; null: none, "*": all. */
   readonly cors: string | null;
   readonly limits?: GatewayLimits;

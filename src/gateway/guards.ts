@@ -40,7 +40,9 @@ function mayRead(cors: string | null, origin: string | undefined): boolean {
 }
 
 /** Lets those in who may ask, and tells browsers beforehand what pages may. */
-export function accessGuard({ token, cors }: GatewayContext): MiddlewareHandler<GatewayEnv> {
+export function accessGuard(
+  { token, anyHost, cors }: GatewayContext,
+): MiddlewareHandler<GatewayEnv> {
   return async (c, next) => {
     const { method, path } = c.req;
     const origin = c.req.header("origin");
@@ -49,6 +51,7 @@ export function accessGuard({ token, cors }: GatewayContext): MiddlewareHandler<
       return new Response(null, { status: 204, headers: preflightHeaders(c.req.raw) });
     }
     const problem = originProblem(method, origin, allowed, c.req.header("host")) ??
+      (anyHost ? null : hostProblem(new URL(c.req.url).hostname)) ??
       (OPEN_PATHS.has(path) ? null : tokenProblem(token, c.req.header("authorization")));
     if (problem !== null) {
       const [status, message] = problem;
@@ -71,6 +74,17 @@ function originProblem(
   if (origin === undefined || allowed || method === "GET" || method === "HEAD") return null;
   if (URL.canParse(origin) && new URL(origin).host === host) return null;
   return [403, "pages of other origins may not ask: see --cors"];
+}
+
+function hostProblem(hostname: string): Problem | null {
+  const isAddress = /^[\d.]+$/.test(hostname) || hostname.startsWith("[");
+  if (hostname === "localhost" || isAddress) return null;
+  return [
+    403,
+    `without a token this gateway answers as localhost or by its address, not as ${
+      hostname.slice(0, 100)
+    }: give clients a token, or start it with --insecure`,
+  ];
 }
 
 function tokenProblem(token: string | null, authorization: string | undefined): Problem | null {

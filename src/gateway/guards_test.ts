@@ -53,6 +53,23 @@ Deno.test("pages of other origins can do nothing, unless they may", async () => 
   assert.equal(any.headers.get("access-control-allow-origin"), "*");
 });
 
+Deno.test("where only this machine is served, a page's own name for it is no way in", async () => {
+  const rig = await new GatewayRig({ anyHost: false }).start();
+  const ask = (url: string) => rig.until(rig.gateway.fetch(new Request(url)));
+  for (const host of ["localhost:8000", "127.0.0.1:8000", "[::1]:8000", "10.1.2.3"]) {
+    assert.equal((await ask(`http://${host}/v2`)).status, 200, host);
+  }
+  for (const host of ["evil.example:8000", "localhost.evil.example", "127.0.0.1.evil.example"]) {
+    assert.match(
+      await rig.failure(ask(`http://${host}/v2`)),
+      /^403 without a token this gateway answers as localhost or by its address, not as .*example:/,
+    );
+  }
+  const any = await new GatewayRig({ anyHost: true }).start();
+  const answer = await any.until(any.gateway.fetch(new Request("http://models.example/v2")));
+  assert.equal(answer.status, 200);
+});
+
 Deno.test("browsers are told beforehand, without a token, and what they may", async () => {
   const rig = await new GatewayRig({ token: TOKEN, cors: "https://good.example" }).start();
   const preflight = await rig.ask("/v2/models/m/infer", {

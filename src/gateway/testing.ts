@@ -141,7 +141,7 @@ export class ScriptedController implements LinkHandler {
   }
 }
 
-export interface RigOptions extends Partial<Pick<GatewayOptions, "token" | "cors">> {
+export interface RigOptions extends Partial<Pick<GatewayOptions, "token" | "anyHost" | "cors">> {
   readonly limits?: Partial<GatewayLimits>;
 }
 
@@ -156,13 +156,14 @@ export class GatewayRig {
   reachable = true;
   link!: BreakableLink;
 
-  constructor({ token = null, cors = null, limits = {} }: RigOptions = {}) {
+  constructor({ token = null, anyHost = true, cors = null, limits = {} }: RigOptions = {}) {
     this.gateway = new Gateway({
       clock: this.clock,
       log: (line) => this.lines.push(line),
       epochMs: () => 1.7e12 + this.clock.now() / MS,
       connect: (onLost) => this.#connect(onLost),
       token,
+      anyHost,
       cors,
       limits: { ...DEFAULT_GATEWAY_LIMITS, ...limits },
       version: "1.2.3",

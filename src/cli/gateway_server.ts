@@ -6,9 +6,11 @@ import type { Log } from "../core/log.ts";
 import { Gateway } from "../gateway/gateway.ts";
 import type { GatewayLimits } from "../gateway/options.ts";
 import { type Address, formatAddress } from "../wire/tcp.ts";
+import { GatewayMetrics } from "../telemetry/metrics/gateway_metrics.ts";
 import { asPeer, type Credentials } from "./access_options.ts";
 import { drained } from "./drain.ts";
 import { CliError } from "./exit.ts";
+import { ownProcessMetrics } from "./metrics_server.ts";
 
 /** All that a gateway is told. Nothing but data, so that it can be sent to a thread. */
 export interface GatewayConfig {
@@ -40,8 +42,19 @@ export interface GatewayServer {
  * @throws {CliError} when the address cannot be listened on.
  */
 export function serveGateway(clock: Clock, log: Log, config: GatewayConfig): GatewayServer {
-  const gateway = makeGateway(clock, log, config);
-  const server = listen(config.listen, log, gateway);
+  const metrics = new GatewayMetrics(() => ({
+    pending: gateway.pending,
+    connected: gateway.upstream.state !== "away",
+    dashboards: gateway.dashboards,
+  }));
+  const gateway: Gateway = makeGateway(clock, log, config, metrics);
+  serveMetrics(clock, gateway, metrics);
+  const server = listen(config.listen, log, async (request) => {
+    const startNs = clock.now();
+    const response = await gateway.fetch(request);
+    metrics.onAnswer(response.status, clock.now() - startNs);
+    return response;
+  });
   void gateway.start();
   return {
     gateway,
@@ -62,7 +75,33 @@ export function serveGateway(clock: Clock, log: Log, config: GatewayConfig): Gat
 /** How long answers may take to leave, and clients to hang up. */
 const CLOSE_NS = 1e9;
 
-function makeGateway(clock: Clock, log: Log, options: GatewayConfig): Gateway {
+/** At the gateway's own address, to those who may ask it other things. */
+function serveMetrics(clock: Clock, gateway: Gateway, metrics: GatewayMetrics): void {
+  const all = [...ownProcessMetrics(clock, "gateway"), ...metrics.metrics()];
+  // Loaded when somebody wants it.
+  const loading = lazy(async () => {
+    const { Exposition } = await import("../telemetry/metrics/exposition.ts");
+    return new Exposition(all);
+  });
+  gateway.app.get("/metrics", async () => {
+    const exposition = await loading();
+    return new Response(await exposition.read(), {
+      headers: { "content-type": exposition.contentType },
+    });
+  });
+}
+
+function lazy<T>(make: () => Promise<T>): () => Promise<T> {
+  let made: Promise<T> | null = null;
+  return () => made ??= make();
+}
+
+function makeGateway(
+  clock: Clock,
+  log: Log,
+  options: GatewayConfig,
+  metrics: GatewayMetrics,
+): Gateway {
   const { controller, credentials, userId, token, anyHost, cors, limits } = options;
   return new Gateway({
     clock,
@@ -83,10 +122,15 @@ function makeGateway(clock: Clock, log: Log, options: GatewayConfig): Gateway {
     cors,
     limits,
     version: config.version,
+    onInference: (record) => metrics.onInference(record),
   });
 }
 
-function listen(address: Address, log: Log, gateway: Gateway): Deno.HttpServer<Deno.NetAddr> {
+function listen(
+  address: Address,
+  log: Log,
+  handle: (request: Request) => Promise<Response>,
+): Deno.HttpServer<Deno.NetAddr> {
   const { hostname, port } = address;
   try {
     return Deno.serve({
@@ -97,7 +141,7 @@ function listen(address: Address, log: Log, gateway: Gateway): Deno.HttpServer<D
         log(`error while serving HTTP: ${String(error)}`);
         return Response.json({ error: "internal error" }, { status: 500 });
       },
-    }, gateway.fetch);
+    }, handle);
   } catch (error) {
     const where = formatAddress(address);
     throw new CliError(

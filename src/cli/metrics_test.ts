@@ -49,6 +49,42 @@ Deno.test("worker and controller tell Prometheus of a workload", async () => {
   assert.equal(total(worked, "clockwork_connections"), 1);
 });
 
+Deno.test("a gateway tells Prometheus what it was asked, at its own address and with its token", async () => {
+  await using processes = new Processes();
+  const worker = await processes.worker();
+  const controller = await processes.controllerOf(worker.address);
+  const port = freePort();
+  const token = "0123456789abcdef";
+  const gateway = processes.start(["gateway", controller.address, "--port", `${port}`], {
+    CLOCKWORK_HTTP_TOKEN: token,
+  });
+  await gateway.printed("Connected to the controller");
+  const base = `http://${HOST}:${port}`;
+  const headers = { authorization: `Bearer ${token}` };
+  const post = async (path: string, body: object) => {
+    const init = {
+      method: "POST",
+      headers: { ...headers, "content-type": "application/json" },
+      body: JSON.stringify(body),
+    };
+    const response = await fetch(`${base}/v2/${path}`, init);
+    await response.body?.cancel();
+    return response.status;
+  };
+  assert.equal(await post("repository/models/resnet50_v2/load", {}), 200);
+  assert.equal(await post("models/resnet50_v2/infer", { inputs: [] }), 400);
+  const refused = await fetch(`${base}/metrics`);
+  await refused.body?.cancel();
+  assert.equal(refused.status, 401);
+  const response = await fetch(`${base}/metrics`, { headers });
+  const told = parseExposition(await response.text());
+  assert.equal(total(told, "clockwork_http_controller_up"), 1);
+  assert.equal(total(told, "clockwork_http_requests_total", 'code="200"'), 1);
+  assert.equal(total(told, "clockwork_http_requests_total", 'code="401"'), 1);
+  assert.equal(total(told, "clockwork_http_inferences_total", 'model="resnet50_v2",code="400"'), 1);
+  assert.equal(total(told, "clockwork_info", 'role="gateway"'), 1);
+});
+
 Deno.test("what else is asked of the port is answered, and the port may be in use", async () => {
   await using processes = new Processes();
   const port = freePort();

@@ -50,9 +50,8 @@ async function dawnTargets(
   const names = [...new Set(all)];
   if (names.length < all.length) {
     passedOver.push(
-      "dawn: several adapters have the same name, by which only the first can be had; hide the " +
-        "others from a second worker with the driver's own variables (CUDA_VISIBLE_DEVICES, " +
-        "MESA_VK_DEVICE_SELECT)",
+      "dawn: several adapters have the same name, by which only the first can be had; start a " +
+        "worker for each, in containers that see one GPU each",
     );
   }
   if (wanted !== undefined) {

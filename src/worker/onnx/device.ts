@@ -123,7 +123,8 @@ export async function findAdapter(
   const { description, device, architecture } = adapter.info;
   const software = adapter.info.isFallbackAdapter ||
     SOFTWARE.test(`${description} ${device} ${architecture}`);
-  return { gpu, adapter, name: describeAdapter(adapter), software };
+  // By the name that it was asked for, the user may ask for it again.
+  return { gpu, adapter, name: adapterName ?? describeAdapter(adapter), software };
 }
 
 interface OpenedAdapter {

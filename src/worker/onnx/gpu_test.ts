@@ -4,18 +4,25 @@
  */
 import assert from "node:assert/strict";
 import type { GpuCaseResult } from "./testing_gpu.ts";
+import type { TwoGpusResult } from "./testing_two_gpus.ts";
 
 const SWIFTSHADER = "/usr/lib/chromium/vk_swiftshader_icd.json";
 /** A driver that hangs must not hang the tests. */
 const TIMEOUT_MS = 120_000;
 
-async function runCase(
+interface Unavailable {
+  readonly unavailable: string;
+}
+
+/** Runs a program of this folder, which prints a line of JSON. */
+async function runProgram<T>(
   env: Record<string, string>,
+  program: string,
   args: readonly string[],
-): Promise<GpuCaseResult> {
-  const program = new URL("./testing_gpu.ts", import.meta.url).pathname;
+): Promise<T | Unavailable> {
+  const path = new URL(program, import.meta.url).pathname;
   const child = new Deno.Command(Deno.execPath(), {
-    args: ["run", "--allow-all", "--unstable-webgpu", "--no-check", program, ...args],
+    args: ["run", "--allow-all", "--unstable-webgpu", "--no-check", path, ...args],
     env,
     stdout: "piped",
     stderr: "piped",
@@ -26,21 +33,26 @@ async function runCase(
   assert.equal(
     code,
     0,
-    `${args.join(" ")}: exit code ${code}, signal ${signal}: ${new TextDecoder().decode(stderr)}`,
+    `${program} ${args.join(" ")}: exit code ${code}, signal ${signal}: ${
+      new TextDecoder().decode(stderr)
+    }`,
   );
   return JSON.parse(text.split("\n").at(-1)!);
 }
 
 /** Tries this machine's own drivers, then SwiftShader. */
-async function onSomeGpu(device: string, models: readonly string[]): Promise<GpuCaseResult> {
-  const result = await runCase({}, [device, ...models]);
+async function onSomeGpu<T extends object>(
+  program: string,
+  args: readonly string[],
+): Promise<T | Unavailable> {
+  const result = await runProgram<T>({}, program, args);
   if (!("unavailable" in result)) return result;
   try {
     Deno.statSync(SWIFTSHADER);
   } catch {
     return { unavailable: `${result.unavailable}; no SwiftShader at ${SWIFTSHADER}` };
   }
-  return await runCase({ VK_ICD_FILENAMES: SWIFTSHADER }, [device, ...models]);
+  return await runProgram<T>({ VK_ICD_FILENAMES: SWIFTSHADER }, program, args);
 }
 
 // Dawn's shaders compile slowly on SwiftShader, so that it gets one small model.
@@ -51,7 +63,7 @@ const cases = [
 
 for (const [device, models] of cases) {
   Deno.test(`${device}: weights move in pages, with right results`, async (t) => {
-    const result = await onSomeGpu(device, models);
+    const result = await onSomeGpu<GpuCaseResult>("./testing_gpu.ts", [device, ...models]);
     const ignore = "unavailable" in result;
     if (ignore) console.log(`ignored, no ${device} device: ${result.unavailable}`);
     await t.step({
@@ -95,3 +107,20 @@ for (const [device, models] of cases) {
     }
   });
 }
+
+Deno.test("two GPUs execute at once, each with its own weights", async (t) => {
+  const result = await onSomeGpu<TwoGpusResult>("./testing_two_gpus.ts", []);
+  const ignore = "unavailable" in result;
+  if (ignore) console.log(`ignored, no two devices: ${result.unavailable}`);
+  await t.step({
+    name: "with right results",
+    ignore,
+    fn: () => {
+      assert.ok(!ignore);
+      assert.equal(result.devices.length, 2);
+      for (const difference of result.differences) assert.ok(difference < 1e-3, `${difference}`);
+      assert.equal(result.sameTogether, true);
+      assert.equal(result.overlapped, true);
+    },
+  });
+});

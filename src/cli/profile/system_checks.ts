@@ -15,7 +15,7 @@ const SLOW_CLOCKS = ["hpet", "acpi_pm", "jiffies"];
 const check = checksOf("System");
 
 /** Files of /proc and /sys may be read by those who may do everything. */
-const READ_ALL = "deno task profile check, which may read the system's files";
+const READ_ALL = "`deno task profile check`, in the sources, may read the system's files";
 
 export function systemChecks(machine: Machine): Check[] {
   return [cpu(machine), memory(machine), ...(machine.os === "linux" ? linuxChecks(machine) : [])];

@@ -11,14 +11,12 @@ export const compressResponses: MiddlewareHandler<GatewayEnv> = async (c, next) 
   const encoding = wantedEncoding(c.req.header("accept-encoding") ?? "");
   const length = Number(res.headers.get("content-length"));
   if (encoding === null || res.body === null || !(length >= MIN_BYTES)) return;
-  const headers = new Headers(res.headers);
+  c.res = new Response(res.body.pipeThrough(new CompressionStream(encoding)), res);
+  // Only now: a response that takes another's place gets all headers of that one from Hono.
+  const { headers } = c.res;
   headers.delete("content-length");
   headers.set("content-encoding", encoding);
   headers.append("vary", "accept-encoding");
-  c.res = new Response(res.body.pipeThrough(new CompressionStream(encoding)), {
-    status: res.status,
-    headers,
-  });
 };
 
 function wantedEncoding(accepted: string): "gzip" | "deflate" | null {

@@ -35,7 +35,18 @@ export class Pieces {
   }
 }
 
-/** How much memory bodies take, all together. */
+interface Reading {
+  readonly reader: ReadableStreamDefaultReader<Uint8Array>;
+  /** Whether its time is over. */
+  late: boolean;
+  /** To be called when nothing more is wanted. */
+  readonly end: () => void;
+}
+
+/** How much of a body is read that nobody wants, as a multiple of the largest that is wanted. */
+const DISCARDED = 4;
+
+/** Reads bodies, and knows how much memory they take all together. */
 export class BodyReader {
   readonly #clock: Clock;
   readonly #limits: GatewayLimits;
@@ -69,22 +80,29 @@ export class BodyReader {
     }
   }
 
+  /**
+   * Reads what nobody wants, of a request that is refused, within limits. A server that answers and hangs up
+   * while the client is still sending resets the connection, and many clients never see the answer.
+   */
+  async discard(request: Request): Promise<void> {
+    // One that asks before it sends gets its answer instead.
+    if (request.body === null || request.bodyUsed || request.headers.has("expect")) return;
+    const reading = this.#begin(request.body);
+    await this.#skip(reading);
+    reading.end();
+  }
+
   async #read(request: Request, taken: { bytes: number }): Promise<Pieces> {
     const stream = decompressed(request);
     if (stream === null) return new Pieces([]);
-    const reader = stream.getReader();
     const { maxBodyBytes, bodyTimeoutNs } = this.#limits;
-    let late = false;
-    const timer = this.#clock.at(this.#clock.now() + bodyTimeoutNs, () => {
-      late = true;
-      reader.cancel().catch(() => {});
-    });
+    const reading = this.#begin(stream);
     const pieces: Uint8Array[] = [];
     let length = 0;
     try {
       while (true) {
-        const { done, value } = await reader.read();
-        if (late) {
+        const { done, value } = await reading.reader.read();
+        if (reading.late) {
           throw new HttpError(408, `the body did not come within ${bodyTimeoutNs / 1e9} s`);
         }
         if (done) return new Pieces(pieces);
@@ -94,11 +112,49 @@ export class BodyReader {
         if (value.length > 0) pieces.push(value);
       }
     } catch (error) {
-      reader.cancel().catch(() => {});
-      if (error instanceof HttpError) throw error;
-      throw new HttpError(400, `the body cannot be read: ${(error as Error).message}`);
+      if (!(error instanceof HttpError)) {
+        throw new HttpError(400, `the body cannot be read: ${(error as Error).message}`);
+      }
+      pieces.length = 0;
+      await this.#skip(reading);
+      throw error;
     } finally {
-      timer.cancel();
+      reading.end();
+    }
+  }
+
+  /** Begins to read a body, which must have come within the time that it has. */
+  #begin(stream: ReadableStream<Uint8Array>): Reading {
+    const reader = stream.getReader();
+    const cancel = () => {
+      reader.cancel().catch(() => {});
+    };
+    const timer = this.#clock.at(this.#clock.now() + this.#limits.bodyTimeoutNs, () => {
+      reading.late = true;
+      cancel();
+    });
+    const reading: Reading = {
+      reader,
+      late: false,
+      end: () => {
+        timer.cancel();
+        cancel();
+      },
+    };
+    return reading;
+  }
+
+  /** Reads on to the end, but not for ever. */
+  async #skip(reading: Reading): Promise<void> {
+    let left = DISCARDED * this.#limits.maxBodyBytes;
+    try {
+      while (!reading.late && left > 0) {
+        const { done, value } = await reading.reader.read();
+        if (done) return;
+        left -= value.length;
+      }
+    } catch {
+      // The client has gone.
     }
   }
 

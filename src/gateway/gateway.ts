@@ -67,18 +67,20 @@ export class Gateway {
   readonly #upstream: Upstream;
   readonly #app: Hono<GatewayEnv>;
   readonly #watch: Watch;
+  readonly #bodies: BodyReader;
   #pending = 0;
   #draining = false;
 
   constructor(options: GatewayOptions) {
     const { clock, log, connect, limits = DEFAULT_GATEWAY_LIMITS } = options;
     this.#upstream = new Upstream(clock, log, connect);
+    this.#bodies = new BodyReader(clock, limits);
     this.#watch = new Watch(clock, this.#upstream);
     const context: GatewayContext = {
       ...options,
       limits,
       upstream: this.#upstream,
-      bodies: new BodyReader(clock, limits),
+      bodies: this.#bodies,
       statistics: new Statistics(),
       draining: () => this.#draining,
     };
@@ -128,7 +130,9 @@ export class Gateway {
   readonly fetch = async (request: Request): Promise<Response> => {
     this.#pending++;
     try {
-      return await this.#app.fetch(request);
+      const response = await this.#app.fetch(request);
+      if (response.status >= 400) await this.#bodies.discard(request);
+      return response;
     } finally {
       this.#pending--;
     }

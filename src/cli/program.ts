@@ -77,7 +77,8 @@ export async function run(args: readonly string[]): Promise<number> {
   }
 }
 
-async function makeProgram(args: readonly string[]): Promise<Command> {
+/** Commander's definition of the program, with the subcommand that the arguments name. */
+export async function makeProgram(args: readonly string[]): Promise<Command> {
   const program = new Command("clockwork")
     .description("Predictable serving of many DNN models on few GPUs.")
     .version(config.version, "-V, --version", "print the version")

@@ -49,6 +49,19 @@ Deno.test("infer sends what was asked and settles with the output and its latenc
   assert.equal(client.outstanding, 0);
 });
 
+Deno.test("a deadline is told less what the network takes there and back", () => {
+  const { link, client } = setUp();
+  // 3 ms each way, however the clocks differ.
+  link.sync.observe(0, 1003 * MS, -997 * MS);
+  client.infer(model, NO_INPUT, { deadlineNs: 50 * MS }, () => {});
+  client.infer(model, NO_INPUT, { deadlineNs: 2 * MS }, () => {});
+  client.infer(model, NO_INPUT, {}, () => {});
+  assert.deepEqual(
+    link.sentOf("InferRequest").map(({ header }) => header.deadline_ns),
+    [44 * MS, 1, 0],
+  );
+});
+
 Deno.test("answers out of order go to their own requests", () => {
   const { link, client } = setUp();
   const { results, into } = collect<Uint8Array>();

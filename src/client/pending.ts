@@ -64,8 +64,9 @@ export class PendingInfer extends Pending {
   }
 
   send(link: Link, nowNs: number): void {
-    // What has passed of the time that was allowed; 0 stands for the controller's default.
-    const passedNs = nowNs - this.startNs;
+    // The controller counts from when it has the request, and its answer must come back: what is left of
+    // the time that was allowed. 0 stands for the controller's default.
+    const leftNs = this.#deadlineNs - (nowNs - this.startNs) - link.sync.rttNs;
     link.send(
       "InferRequest",
       this.id,
@@ -73,7 +74,7 @@ export class PendingInfer extends Pending {
         user_id: this.userId,
         model_id: this.model.id,
         batch_size: 1,
-        deadline_ns: this.#deadlineNs > 0 ? Math.max(1, this.#deadlineNs - passedNs) : 0,
+        deadline_ns: this.#deadlineNs > 0 ? Math.max(1, leftNs) : 0,
         slo_factor: this.options.sloFactor ?? 0,
       },
       this.input,

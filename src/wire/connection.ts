@@ -2,17 +2,15 @@ import { type Clock, SECOND, type Timer } from "../core/clock.ts";
 import { LOCAL_ONLY, tokenRefusal } from "./access.ts";
 import { ClockSync } from "./clock_sync.ts";
 import {
-  CLIENT_PING_PERIOD_NS,
   type ConnectionOptions,
   DEFAULT_HELLO_NS,
   DEFAULT_MAX_QUEUED_BYTES,
   DEFAULT_MESSAGE_NS,
-  DEFAULT_PING_PERIOD_NS,
-  DEFAULT_SILENCE_NS,
 } from "./connection_options.ts";
 import { DEFAULT_FRAME_LIMITS, FrameParser, ProtocolError } from "./frame.ts";
 import type { Link, LinkHandler, Traffic } from "./link.ts";
 import { type Header, type Kind, PROTOCOL_VERSION } from "./messages.ts";
+import { Pulse } from "./pulse.ts";
 import { refuseBeforeHello, refuseKind, type Role } from "./roles.ts";
 import { SendQueue } from "./send_queue.ts";
 
@@ -71,9 +69,8 @@ export class Connection implements Link {
   /** Why the link is closing or closed; undefined while it is open. */
   #closeReason: string | undefined;
   #ended = false;
-  /** Pings sent since the peer last sent anything. */
-  #unansweredPings = 0;
-  #pingTimer: Timer | undefined;
+  /** From our Hello on. */
+  #pulse: Pulse | undefined;
   /** When the message that is coming began; Infinity: none is. */
   #begunNs = Infinity;
   /** When a message last came or went that was not a ping. */
@@ -118,7 +115,7 @@ export class Connection implements Link {
   #sayHello(): void {
     const { role, token = "" } = this.#options;
     this.send("Hello", 0, { version: PROTOCOL_VERSION, role, token });
-    this.#schedulePing();
+    this.#startPulse();
   }
 
   /** Instead of `start`: tells the peer why it cannot be served, and closes. */
@@ -158,6 +155,7 @@ export class Connection implements Link {
   #close(reason: string, toldPeer: string): void {
     if (this.#closeReason !== undefined) return;
     this.#closeReason = reason;
+    this.#pulse?.stop();
     this.#send("Goodbye", 0, { message: toldPeer.slice(0, 4096) }, NO_PAYLOAD, () => {
       this.#stream.closeWrite().catch((error) => this.#end(`write failed: ${messageOf(error)}`));
     });
@@ -186,7 +184,7 @@ export class Connection implements Link {
     let payloadBytes = 0;
     for (let i = 0; i < payload.length; i++) payloadBytes += payload[i]!.length;
     const nowNs = this.#clock.now();
-    if (kind !== "Ping") this.#busyNs = nowNs;
+    if (kind !== "Ping") this.#busy(nowNs);
     const frameBytes = this.#queue.push(
       kind,
       id,
@@ -239,7 +237,7 @@ export class Connection implements Link {
           this.#end(parser.idle ? "closed by the peer" : "closed by the peer within a message");
           return;
         }
-        this.#unansweredPings = 0;
+        this.#pulse?.heard();
         this.traffic.receivedBytes += n;
         parser.advance(n);
         this.#deliver();
@@ -285,7 +283,7 @@ export class Connection implements Link {
             this.#greet(message.header);
             break;
           default:
-            this.#busyNs = nowNs;
+            this.#busy(nowNs);
             this.#call(() => this.#handler!.onMessage(message));
         }
       }
@@ -337,25 +335,29 @@ export class Connection implements Link {
     else console.error(`error while serving ${this.peer}:`, error);
   }
 
-  #schedulePing(): void {
-    const withClient = this.#options.role === "client" || this.#peerRole === "client";
-    const periodNs = this.#options.pingPeriodNs ??
-      (withClient ? CLIENT_PING_PERIOD_NS : DEFAULT_PING_PERIOD_NS);
-    const silenceNs = this.#options.silenceNs ?? DEFAULT_SILENCE_NS;
-    // Counted in pings: after a stall of our own, what the peer sent meanwhile has yet to be read.
-    const silentPings = Math.max(1, Math.ceil(silenceNs / periodNs));
-    this.#pingTimer = this.#clock.at(this.#clock.now() + periodNs, () => {
-      if (this.#closeReason !== undefined) return;
-      if (this.#unansweredPings >= silentPings) {
-        this.#end(`the peer has been silent for ${silenceNs / SECOND} s`);
-        return;
-      }
-      const late = this.#lateness();
-      if (late !== null) return this.close(late);
-      this.#unansweredPings++;
-      this.send("Ping", 0, {});
-      this.#schedulePing();
-    });
+  /** Something other than a ping comes or goes. */
+  #busy(nowNs: number): void {
+    this.#busyNs = nowNs;
+    this.#pulse?.busy(nowNs);
+  }
+
+  #startPulse(): void {
+    const { role, pingPeriodNs, silenceNs } = this.#options;
+    const options = {
+      withClient: () => role === "client" || this.#peerRole === "client",
+      ...(pingPeriodNs === undefined ? {} : { pingPeriodNs }),
+      ...(silenceNs === undefined ? {} : { silenceNs }),
+    };
+    this.#pulse = new Pulse(
+      this.#clock,
+      options,
+      () => {
+        const late = this.#lateness();
+        if (late !== null) return this.close(late);
+        this.send("Ping", 0, {});
+      },
+      (reason) => this.#end(reason),
+    );
   }
 
   /** Why a peer is given up that sends something from time to time; null: it is not. */
@@ -373,7 +375,7 @@ export class Connection implements Link {
     if (this.#ended) return;
     this.#ended = true;
     this.#closeReason ??= reason;
-    this.#pingTimer?.cancel();
+    this.#pulse?.stop();
     this.#patience?.cancel();
     const waiting = this.#queue.bytes;
     this.#queue.clear();

@@ -29,7 +29,7 @@ export interface ConnectionOptions {
   readonly sendBudget?: SendBudget;
   /**
    * How often to send a Ping, so that neither clock estimates nor the peer's trust go stale. By default it
-   * depends on the peer: nobody needs to know a client's clock, and there may be thousands of clients.
+   * depends on the peer: there may be thousands of clients that do nothing.
    */
   readonly pingPeriodNs?: number;
   /** A peer that sends nothing at all, not even pings, for this long is given up. */
@@ -46,9 +46,13 @@ export interface ConnectionOptions {
 
 export const DEFAULT_MAX_QUEUED_BYTES = 512 * 2 ** 20;
 export const DEFAULT_PING_PERIOD_NS = 250 * MS;
-/** Between clients and controllers. */
-export const CLIENT_PING_PERIOD_NS = 5 * SECOND;
-export const DEFAULT_SILENCE_NS = 30 * SECOND;
+/** Between clients and controllers that have nothing else to say to each other. */
+export const IDLE_PING_PERIOD_NS = 5 * SECOND;
+/** Clients and controllers are idle when they have said nothing else for this long. */
+export const BUSY_NS = 5 * SECOND;
+export const DEFAULT_SILENCE_NS = 3 * SECOND;
+/** Of those that ping every {@link IDLE_PING_PERIOD_NS}. */
+export const IDLE_SILENCE_NS = 30 * SECOND;
 export const DEFAULT_HELLO_NS = 10 * SECOND;
 /** Enough for the largest message over 20 Mbit/s. */
 export const DEFAULT_MESSAGE_NS = 120 * SECOND;

@@ -551,6 +551,38 @@ Deno.test("a silent peer is given up; one that pings is not", async () => {
   assert.equal(silent.clock.pending, 0);
 });
 
+Deno.test("clients and controllers ping rarely while they have nothing to say, and often when they have", async () => {
+  const { clock, client, controller } = await pair();
+  const pings = async (seconds: number) => {
+    const before = client.link!.traffic.sentMessages;
+    await passUntil(clock, clock.now() + seconds * SECOND);
+    return client.link!.traffic.sentMessages - before;
+  };
+  await pings(10);
+  assert.equal(await pings(50), 10);
+  client.link!.send("InferRequest", 1, REQUEST);
+  assert.equal(await pings(4), 16);
+  await pings(6);
+  assert.equal(await pings(50), 10);
+  assert.deepEqual(controller.events, ["accepted", "InferRequest 1"]);
+
+  // A peer that does not answer is given up soon, but is not blamed for having had nothing to say before.
+  const { clock: own, connection, side, write } = await bare();
+  await write(hello);
+  for (const seconds of [2, 4, 5, 14]) {
+    await passUntil(own, seconds * SECOND);
+    await write(frame("Ping", 0, {}));
+  }
+  await passUntil(own, 20 * SECOND);
+  assert.deepEqual(side.events, ["accepted"]);
+  connection.send("InferResponse", 1, { output_size: 0 });
+  await passUntil(own, 22.9 * SECOND);
+  assert.deepEqual(side.events, ["accepted"]);
+  await passUntil(own, 24 * SECOND);
+  assert.deepEqual(side.events, ["accepted", "closed: the peer has been silent for 3 s"]);
+  assert.equal(own.pending, 0);
+});
+
 Deno.test("a peer is not given up for what it sent while we were stalled", async () => {
   const { clock, side, write, ours } = await bare({
     silenceNs: 5 * SECOND,
@@ -580,6 +612,7 @@ Deno.test("a peer that never ends what it has begun is given up, however often i
   const { clock, side, write, read } = await bare({
     messageNs: 5 * SECOND,
     pingPeriodNs: 250 * MS,
+    silenceNs: 10 * SECOND,
   });
   await write(hello);
   const bytes = Uint8Array.of(...frame("InferRequest", 1, REQUEST, 100), ...new Uint8Array(100));
@@ -628,7 +661,7 @@ Deno.test("of those that share a budget, the one that reads least is disconnecte
 
 Deno.test("a client that only pings may stay, unless there is a limit", async () => {
   const { clock, client, controller } = await pair({
-    controller: { idleNs: 60 * SECOND, pingPeriodNs: 250 * MS },
+    controller: { idleNs: 60 * SECOND, pingPeriodNs: 250 * MS, silenceNs: 30 * SECOND },
   });
   await passUntil(clock, 50 * SECOND);
   client.link!.send("InferRequest", 1, REQUEST);

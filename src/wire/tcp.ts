@@ -150,7 +150,7 @@ export interface ConnectOptions extends PeerOptions {
  * wait for two minutes, and ask at ever longer intervals, so that a network that works again would not
  * be noticed for long.
  */
-const HANDSHAKE_NS = 2 * SECOND;
+const HANDSHAKE_NS = 1.5 * SECOND;
 
 /**
  * Connects to an address; resolves when the peer has said hello and `accept` has the link.

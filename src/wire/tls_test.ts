@@ -29,6 +29,8 @@ function echo(tls: TlsIdentity | null, clock = new VirtualClock()) {
       peerRoles: ["client"],
       // Nobody is on this machine: what lets peers in is their certificate.
       ...(tls === null ? {} : { tls, isLocal: () => false }),
+      // Time is made to pass faster than peers can say anything.
+      silenceNs: 60 * SECOND,
       onRefused: (_peer, reason) => {
         refused.push(reason);
         wait.resolve();

@@ -18,6 +18,8 @@ export interface ProcessOptions {
   readonly show?: (name: string, line: string) => void;
   /** Of Deno, besides those that the program always has. */
   readonly flags?: readonly string[];
+  /** A program that runs another, with its arguments: `ip netns exec NAME` does. It must be that process then. */
+  readonly via?: readonly string[];
 }
 
 export class ClockworkProcess {
@@ -34,8 +36,9 @@ export class ClockworkProcess {
     const [run, ...self] = RUN_SELF;
     this.name = name;
     this.#show = options.show ?? show;
-    this.#child = new Deno.Command(Deno.execPath(), {
-      args: [run!, ...options.flags ?? [], ...self, ...args],
+    const [program, ...before] = [...options.via ?? [], Deno.execPath()];
+    this.#child = new Deno.Command(program!, {
+      args: [...before, run!, ...options.flags ?? [], ...self, ...args],
       env: { ...options.env, NO_COLOR: "1" },
       stdin: "null",
       stdout: "piped",

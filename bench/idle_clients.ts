@@ -15,9 +15,11 @@ const TOKEN = "0123456789abcdef0123456789abcdef";
 /** Before anybody else is connected, and while all are. */
 const SERVE_S = 15;
 const PING_MS = 10_000;
-/** Slow readers ask this often for lists of so many models, of some 100 bytes each. */
-const ASK_MS = 1000;
-const MODELS = 2000;
+/** Slow readers ask this often for an inference, whose output is large: the kernel keeps a few MB as well. */
+const ASK_MS = 2000;
+const OUTPUT_BYTES = 1_000_000;
+/** So little that some of them meet it. */
+const MAX_UNREAD_TOTAL_MIB = 256;
 /** Connections that are made at a time. */
 const CONCURRENCY = 100;
 
@@ -87,11 +89,31 @@ async function connectMany(port: number, count: number, reads: boolean): Promise
   return peers;
 }
 
+/** Writes models for emulated workers: the one that the client uses, and one with a large output. */
+function writeModels(directory: string): void {
+  const zoo = new URL("../config/modelzoo/", import.meta.url);
+  const profile = JSON.parse(Deno.readTextFileSync(new URL("resnet50_v2/model.json", zoo)));
+  const large = {
+    ...profile,
+    outputs: [{ name: "output", dtype: "float32", shape: ["batch", OUTPUT_BYTES / 4] }],
+    weights_bytes: 1_000_000,
+    profiles: { v100: { weights_load_ns: 100_000, exec_ns: { 1: 100_000 } } },
+    batch_sizes: [1],
+  };
+  for (const [name, model] of Object.entries({ resnet50_v2: profile, large })) {
+    Deno.mkdirSync(`${directory}/${name}`);
+    Deno.writeTextFileSync(`${directory}/${name}/model.json`, JSON.stringify(model));
+  }
+}
+
 async function bench({ idle, slow, verbose }: Options): Promise<void> {
+  const models = Deno.makeTempDirSync({ prefix: "clockwork-idle-" });
+  writeModels(models);
   await using nodes = new Nodes(
     {
       worker: ["worker-dummy", "-n", "2"],
-      env: { CLOCKWORK_DISABLE_INPUTS: "1" },
+      controller: ["--max-unread-total", `${MAX_UNREAD_TOTAL_MIB}`],
+      env: { CLOCKWORK_DISABLE_INPUTS: "1", CLOCKWORK_MODEL_DIR: models },
       workload: ["poisson-open-loop", "2", "100", "--slo", "100ms"],
     },
     TOKEN,
@@ -99,7 +121,7 @@ async function bench({ idle, slow, verbose }: Options): Promise<void> {
   );
   await nodes.start();
   const owner = await connect(`127.0.0.1:${nodes.port.controller}`, { token: TOKEN });
-  await owner.loadModel("resnet50_v2", MODELS);
+  const [large] = await owner.loadModel(`${models}/large`);
   const alone = await nodes.serve(sleep(SERVE_S));
   const before = await nodes.memory();
   const report = async (what: string) => {
@@ -121,11 +143,15 @@ async function bench({ idle, slow, verbose }: Options): Promise<void> {
   printServed("with them", withIdlers);
 
   const readers = await connectMany(nodes.port.controller, slow, false);
-  let asked = 0;
-  const questions = setInterval(() => {
-    const question = frame("LsRequest", asked++, { user_id: 1 });
-    readers.forEach((peer) => peer.say(question));
-  }, ASK_MS);
+  const question = frame("InferRequest", 1, {
+    user_id: 1,
+    model_id: large!.id,
+    batch_size: 1,
+    deadline_ns: 0,
+    slo_factor: 0,
+  });
+  let next = 0;
+  const questions = setInterval(() => readers[next++ % slow]!.say(question), ASK_MS / slow);
   let peak = 0;
   const watch = setInterval(async () => {
     peak = Math.max(peak, (await nodes.memory()).controller.residentBytes);
@@ -145,6 +171,7 @@ async function bench({ idle, slow, verbose }: Options): Promise<void> {
   await nodes.serve(sleep(SERVE_S));
   await report("controller, alone again");
   await owner.close();
+  Deno.removeSync(models, { recursive: true });
 }
 
 const options = new Command()

@@ -9,59 +9,75 @@ import { CliError } from "./exit.ts";
 interface Subcommand {
   readonly name: string;
   readonly summary: string;
+  /** Permissions of Deno's that it may need: it gives up all others before it begins. */
+  readonly needs: readonly Deno.PermissionName[];
   /** Imports the command's module: `client -h` should not have to load ONNX Runtime. */
   readonly load: () => Promise<Command>;
 }
+
+const ALL = ["net", "read", "write", "env", "sys", "ffi", "run"] as const;
+/** What runs models: Dawn is native code, and asks about the machine. */
+const DEVICE = ["net", "read", "write", "env", "sys", "ffi"] as const;
 
 const subcommands: readonly Subcommand[] = [
   {
     name: "worker",
     summary: "run models on this machine's GPUs",
+    needs: DEVICE,
     load: async () => (await import("./worker.ts")).workerCommand(),
   },
   {
     name: "worker-dummy",
     summary: "emulate a worker: any number of GPUs, times from the models' profiles",
+    needs: ["net", "read", "write", "env"],
     load: async () => (await import("./worker_dummy.ts")).workerDummyCommand(),
   },
   {
     name: "controller",
     summary: "take clients' requests and schedule them on workers",
+    needs: ["net", "read", "write", "env"],
     load: async () => (await import("./controller.ts")).controllerCommand(),
   },
   {
     name: "gateway",
     summary: "serve a controller's models over HTTP",
+    needs: ["net", "read", "env"],
     load: async () => (await import("./gateway.ts")).gatewayCommand(),
   },
   {
     name: "infer",
     summary: "run one inference, and show what comes out",
+    needs: ["net", "read", "write", "env"],
     load: async () => (await import("./infer.ts")).inferCommand(),
   },
   {
     name: "client",
     summary: "run a workload against a controller",
+    needs: ["net", "read", "env"],
     load: async () => (await import("./client.ts")).clientCommand(),
   },
   {
     name: "report",
     summary: "show what a controller's logs tell, as a table or a page with plots",
+    needs: ["read", "write", "env"],
     load: async () => (await import("./report.ts")).reportCommand(),
   },
   {
     name: "simulate",
     summary: "run a whole cluster in virtual time",
+    needs: ["read", "write", "env"],
     load: async () => (await import("./simulate.ts")).simulateCommand(),
   },
   {
     name: "profile",
     summary: "check whether this machine is fit for Clockwork, and how fast it is",
+    needs: ALL,
     load: async () => (await import("./profile.ts")).profileCommand(),
   },
   {
     name: "check-model",
     summary: "run one model and show its sizes and times",
+    needs: DEVICE,
     load: async () => (await import("./check_model.ts")).checkModelCommand(),
   },
 ];
@@ -90,11 +106,12 @@ export async function makeProgram(args: readonly string[]): Promise<Command> {
   // Both `clockwork NAME …` and `clockwork help NAME` name the one whose options are needed.
   const operands = args.filter((arg) => !arg.startsWith("-"));
   const wanted = operands[0] === "help" ? operands[1] : operands[0];
-  for (const { name, summary, load } of subcommands) {
+  for (const { name, summary, needs, load } of subcommands) {
     if (name !== wanted) {
       program.command(name).description(summary);
       continue;
     }
+    giveUpAllBut(needs);
     const command = await load();
     command.name(name).helpOption("-h, --help", "print this help")
       .showHelpAfterError(`(clockwork ${name} -h shows what it takes)`);
@@ -103,6 +120,11 @@ export async function makeProgram(args: readonly string[]): Promise<Command> {
     program.addCommand(command);
   }
   return program;
+}
+
+/** So that a fault in one subcommand cannot do what only another needs. */
+function giveUpAllBut(needs: readonly Deno.PermissionName[]): void {
+  for (const name of ALL) if (!needs.includes(name)) Deno.permissions.revokeSync({ name });
 }
 
 /** Lets `run` decide how the process ends, for a command and those below it. */

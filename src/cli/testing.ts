@@ -85,10 +85,15 @@ export class Process {
   #running = true;
   #changed = Promise.withResolvers<void>();
 
-  constructor(args: readonly string[], env: Record<string, string>) {
+  /** `runner` is what Deno is called with to run the program. */
+  constructor(
+    args: readonly string[],
+    env: Record<string, string>,
+    runner: readonly string[] = RUN_SELF,
+  ) {
     this.#args = args;
     this.#child = new Deno.Command(Deno.execPath(), {
-      args: [...RUN_SELF, ...args],
+      args: [...runner, ...args],
       env: {
         NO_COLOR: "1",
         CLOCKWORK_MODEL_DIR: "",

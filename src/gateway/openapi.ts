@@ -54,11 +54,11 @@ const inPath = (name: string, description: string): Json => ({
   description,
   schema: { type: "string" },
 });
-const inHeader = (name: string, description: string, type: string): Json => ({
+const inHeader = (name: string, description: string, schema: Json): Json => ({
   name,
   in: "header",
   description,
-  schema: { type },
+  schema,
 });
 
 const NAME = inPath("name", "The model's folder, or its path where another model has that name");
@@ -74,13 +74,15 @@ const INFER_BODY = {
   },
 };
 
+const ABOVE_0 = { type: "number", exclusiveMinimum: 0 };
+
 const INFER_HEADERS = [
-  inHeader("x-slo-ms", "Time allowed, in milliseconds", "number"),
-  inHeader("x-request-id", "Repeated in the answer", "string"),
+  inHeader("x-slo-ms", "Time allowed, in milliseconds", ABOVE_0),
+  inHeader("x-request-id", "Repeated in the answer", { type: "string" }),
   inHeader(
     "Inference-Header-Content-Length",
     "How many bytes of the body are JSON; tensors' binary data follow. 0: all is the only input's data",
-    "integer",
+    { type: "integer", minimum: 0 },
   ),
 ];
 
@@ -132,8 +134,11 @@ const DATA = {
   items: {},
 };
 
-/** @param version of this program. */
-export function openApi(version: string): Json {
+/**
+ * @param version of this program.
+ * @param asksForToken whether clients must say one.
+ */
+export function openApi(version: string, asksForToken: boolean): Json {
   const unprotected = { security: [] };
   return {
     openapi: "3.1.0",
@@ -142,7 +147,7 @@ export function openApi(version: string): Json {
       version,
       description: "The Open Inference Protocol, version 2, and some of Triton's extensions.",
     },
-    security: [{ token: [] }],
+    security: asksForToken ? [{ token: [] }] : [],
     paths: {
       "/v2": get("The server's name, version and extensions", {
         ...ok("Metadata"),
@@ -213,7 +218,7 @@ export function openApi(version: string): Json {
             parameters: {
               type: "object",
               properties: {
-                timeout: { type: "number", description: "Time allowed, in microseconds" },
+                timeout: { ...ABOVE_0, description: "Time allowed, in microseconds" },
                 binary_data_output: { type: "boolean" },
               },
             },

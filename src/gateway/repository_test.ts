@@ -185,6 +185,7 @@ Deno.test("the OpenAPI document has all paths, and no others", async () => {
   const rig = await rigOf();
   const document = await (await rig.ask("/openapi.json")).json();
   assert.equal(document.openapi, "3.1.0");
+  assert.deepEqual(document.security, [], "no token is asked for");
   for (const [path, item] of Object.entries(document.paths as Record<string, object>)) {
     const methods = Object.keys(item).filter((key) => key !== "parameters");
     assert.equal(methods.length, 1);

@@ -9,13 +9,13 @@ import { json, route } from "./route.ts";
 const EXTENSIONS = ["binary_tensor_data", "model_repository", "model_configuration", "statistics"];
 
 export function serverRoutes(app: Hono<GatewayEnv>, context: GatewayContext): void {
-  const { upstream, version, draining } = context;
+  const { upstream, version, token, draining } = context;
   route(app, "GET", "/v2", () => json({ name: "clockwork", version, extensions: EXTENSIONS }));
   route(app, "GET", "/v2/health/live", () => json({ live: true }));
   route(app, "GET", "/v2/health/ready", () => {
     const ready = upstream.state === "serving" && !draining();
     return json({ ready, controller: upstream.state }, ready ? 200 : 503);
   });
-  const document = openApi(version);
+  const document = openApi(version, token !== null);
   route(app, "GET", "/openapi.json", () => json(document));
 }

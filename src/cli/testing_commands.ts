@@ -124,7 +124,7 @@ export function commandsIn(markdown: string): string[] {
     const text = code!.trim();
     // A sentence may name a command or a program without all that it must be given.
     if (/^(deno task )?clockwork [a-z-]+$/.test(text)) add(`${text} -h`);
-    else if (text.includes(" ") && !text.endsWith(" task")) add(text);
+    else if (/ /.test(text) && !/ (task|clockwork)$/.test(text)) add(text);
   }
   return commands;
 }

@@ -8,12 +8,16 @@ import { Command, Option } from "commander";
 import { Random } from "../src/core/random.ts";
 import { parseInteger } from "../src/cli/parse.ts";
 import { fuzz, type FuzzCounts } from "../src/cli/testing_fuzz.ts";
+import { fuzzedHttp } from "../src/gateway/testing_fuzz.ts";
 import type { Role } from "../src/wire/roles.ts";
-import { type Cluster, mb, Nodes, printServed, sleep } from "./nodes.ts";
+import { type Conversation, fuzzed } from "../src/wire/testing_fuzz.ts";
+import { type Cluster, mb, type NodeName, Nodes, printServed, sleep } from "./nodes.ts";
 
 const TOKEN = "0123456789abcdef0123456789abcdef";
 /** Most frames on a connection. */
 const MAX_FRAMES = 20;
+/** HTTP requests on a connection: a server reads none after one that cannot be read. */
+const MAX_REQUESTS = 3;
 /** Frames before memory is looked at first: by then code is compiled, and caches are full. */
 const WARM_FRAMES = 50_000;
 /** How long the client runs alone. */
@@ -30,19 +34,31 @@ const emulated = {
 
 interface Target extends Cluster {
   readonly name: string;
-  /** Which node is sent frames, by peers that say they are of this role. */
-  readonly node: "controller" | "worker";
-  readonly role: Role;
+  readonly node: NodeName;
+  /** What the next peer sends it. */
+  readonly next: (random: Random) => Conversation;
+}
+
+/** Peers that say they are of a role. */
+function as(role: Role): Target["next"] {
+  return (random) => fuzzed(random, role, TOKEN, MAX_FRAMES);
 }
 
 const targets: readonly Target[] = [
-  { name: "controller", node: "controller", role: "client", ...emulated },
-  { name: "worker-dummy", node: "worker", role: "controller", ...emulated },
-  { name: "controller, joined", node: "controller", role: "worker", ...emulated },
+  { name: "controller", node: "controller", next: as("client"), ...emulated },
+  { name: "worker-dummy", node: "worker", next: as("controller"), ...emulated },
+  { name: "controller, joined", node: "controller", next: as("worker"), ...emulated },
+  {
+    name: "gateway",
+    node: "gateway",
+    next: (random) => fuzzedHttp(random, ["resnet50_v2"], MAX_REQUESTS),
+    ...emulated,
+    gateway: true,
+  },
   {
     name: "worker",
     node: "worker",
-    role: "controller",
+    next: as("controller"),
     worker: ["worker", "--device", "wasm"],
     env: { CLOCKWORK_MODEL_DIR: testModels },
     workload: ["simple", "mlp", "--slo", "100ms"],
@@ -65,12 +81,9 @@ async function run(target: Target, options: Options): Promise<boolean> {
   const attack = (frames: number) =>
     fuzz({
       port: nodes.port[target.node],
-      role: target.role,
-      token: TOKEN,
-      random: random.fork(),
+      next: () => target.next(random),
       frames,
       concurrency,
-      maxFrames: MAX_FRAMES,
     });
   const calm = await nodes.serve(sleep(CALM_S));
   await attack(Math.min(WARM_FRAMES, options.frames));
@@ -95,12 +108,11 @@ async function run(target: Target, options: Options): Promise<boolean> {
       `${seconds.toFixed(0)} s: ${(frames / seconds).toFixed(0)} frames/s, ` +
       `${(connections / seconds).toFixed(0)} connections/s; ${hung} left open, ${refused} not made`,
   );
-  for (const node of ["controller", "worker"] as const) {
+  for (const [node, { residentBytes, heapBytes }] of before) {
+    const now = after.get(node)!;
     console.log(
-      `  ${node}: resident ${mb(before[node].residentBytes)} → ${
-        mb(after[node].residentBytes)
-      } MB, ` +
-        `heap ${mb(before[node].heapBytes)} → ${mb(after[node].heapBytes)} MB`,
+      `  ${node}: resident ${mb(residentBytes)} → ${mb(now.residentBytes)} MB, ` +
+        `heap ${mb(heapBytes)} → ${mb(now.heapBytes)} MB`,
     );
   }
   printServed("before", calm);

@@ -125,7 +125,7 @@ async function bench({ idle, slow, verbose }: Options): Promise<void> {
   const alone = await nodes.serve(sleep(SERVE_S));
   const before = await nodes.memory();
   const report = async (what: string) => {
-    const { controller } = await nodes.memory();
+    const controller = (await nodes.memory()).get("controller")!;
     console.log(
       `${what}: resident ${mb(controller.residentBytes)} MB, heap ${mb(controller.heapBytes)} MB`,
     );
@@ -138,7 +138,7 @@ async function bench({ idle, slow, verbose }: Options): Promise<void> {
   const pings = setInterval(() => idlers.forEach((peer) => peer.say(PING)), PING_MS);
   const withIdlers = await nodes.serve(sleep(SERVE_S));
   const { residentBytes } = await report(`controller, ${idle} idle clients`);
-  const each = (residentBytes - before.controller.residentBytes) / idle;
+  const each = (residentBytes - before.get("controller")!.residentBytes) / idle;
   console.log(`  ${(each / 1000).toFixed(0)} KB for each`);
   printServed("with them", withIdlers);
 
@@ -154,7 +154,7 @@ async function bench({ idle, slow, verbose }: Options): Promise<void> {
   const questions = setInterval(() => readers[next++ % slow]!.say(question), ASK_MS / slow);
   let peak = 0;
   const watch = setInterval(async () => {
-    peak = Math.max(peak, (await nodes.memory()).controller.residentBytes);
+    peak = Math.max(peak, (await nodes.memory()).get("controller")!.residentBytes);
   }, 1000);
   const withAll = await nodes.serve(sleep(2 * SERVE_S));
   clearInterval(watch);

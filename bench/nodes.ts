@@ -2,7 +2,11 @@
 import { ClockworkProcess, freePort, show } from "../src/cli/demo/processes.ts";
 import { type Memory, memoryOf } from "./node_memory.ts";
 
+export type NodeName = "controller" | "worker" | "gateway";
+
 export interface Cluster {
+  /** Whether there is a gateway too. */
+  readonly gateway?: boolean;
   /** Arguments of the worker. */
   readonly worker: readonly string[];
   /** Arguments of the controller, besides its scheduler, workers and ports. */
@@ -28,8 +32,13 @@ export class Nodes {
   readonly #env: Record<string, string>;
   readonly #directory = Deno.makeTempDirSync({ prefix: "clockwork-fuzz-" });
   readonly #show: (name: string, line: string) => void;
-  readonly port = { worker: freePort(), controller: freePort() };
-  readonly #metrics = { worker: freePort(), controller: freePort() };
+  readonly port: Readonly<Record<NodeName, number>> = {
+    worker: freePort(),
+    controller: freePort(),
+    gateway: freePort(),
+  };
+  /** The ports at which nodes tell their metrics. */
+  readonly #metrics = new Map<NodeName, number>();
 
   /** Without `verbose`, only what nodes print of faults of their own is shown. */
   constructor(cluster: Cluster, token: string, verbose: boolean) {
@@ -47,26 +56,31 @@ export class Nodes {
   }
 
   async start(): Promise<void> {
-    const listen = (node: "worker" | "controller") => [
-      ...["--host", "127.0.0.1", "-p", `${this.port[node]}`, "--metrics", `${this.#metrics[node]}`],
-    ];
+    const listen = (node: "worker" | "controller") => {
+      const metrics = freePort();
+      this.#metrics.set(node, metrics);
+      return ["--host", "127.0.0.1", "-p", `${this.port[node]}`, "--metrics", `${metrics}`];
+    };
     await this.#run("worker", [...this.#cluster.worker, ...listen("worker")]).line(/listening on/);
     const workers = `127.0.0.1:${this.port.worker},join`;
-    await this.#run("controller", [
-      ...["controller", "INFER4", workers, ...listen("controller")],
-      ...this.#cluster.controller ?? [],
-    ])
-      .line(/Awaiting LoadModel/);
+    const more = this.#cluster.controller ?? [];
+    const controller = ["controller", "INFER4", workers, ...listen("controller"), ...more];
+    await this.#run("controller", controller).line(/Awaiting LoadModel/);
+    if (!this.#cluster.gateway) return;
+    const where = [`127.0.0.1:${this.port.controller}`, "--port", `${this.port.gateway}`];
+    this.#metrics.set("gateway", this.port.gateway);
+    await this.#run("gateway", ["gateway", ...where]).line(/http:/);
   }
 
   /** Fails when one of them has ended. */
-  async memory(): Promise<{ worker: Memory; controller: Memory }> {
-    const [worker, controller] = await Promise.all([
-      memoryOf(this.#metrics.worker),
-      memoryOf(this.#metrics.controller),
-    ]);
-    if (worker === null || controller === null) throw new Error("a node does not answer any more");
-    return { worker, controller };
+  async memory(): Promise<Map<NodeName, Memory>> {
+    const found = new Map<NodeName, Memory>();
+    for (const [node, port] of this.#metrics) {
+      const memory = await memoryOf(port);
+      if (memory === null) throw new Error(`the ${node} does not answer any more`);
+      found.set(node, memory);
+    }
+    return found;
   }
 
   /** Runs the client until `end` resolves. */

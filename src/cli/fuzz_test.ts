@@ -2,6 +2,8 @@
 import assert from "node:assert/strict";
 import { connect } from "../client/mod.ts";
 import { Random } from "../core/random.ts";
+import type { Role } from "../wire/roles.ts";
+import { fuzzed } from "../wire/testing_fuzz.ts";
 import { Processes } from "./testing.ts";
 import { fuzz } from "./testing_fuzz.ts";
 
@@ -18,11 +20,15 @@ Deno.test("peers that send nearly right frames end their own connections, and no
   await clockwork.ready();
 
   const random = new Random(1);
-  const common = { token: TOKEN, frames: FRAMES, concurrency: 8, maxFrames: 12 };
+  const common = { frames: FRAMES, concurrency: 8 };
+  const as = (role: Role) => {
+    const own = random.fork();
+    return () => fuzzed(own, role, TOKEN, 12);
+  };
   let fuzzing = true;
   const attacks = Promise.all([
-    fuzz({ ...common, port: controller.port, role: "client", random: random.fork() }),
-    fuzz({ ...common, port: worker.port, role: "controller", random: random.fork() }),
+    fuzz({ ...common, port: controller.port, next: as("client") }),
+    fuzz({ ...common, port: worker.port, next: as("controller") }),
   ]).finally(() => fuzzing = false);
   let served = 0;
   while (fuzzing || served < 20) {

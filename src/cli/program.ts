@@ -47,7 +47,7 @@ const subcommands: readonly Subcommand[] = [
   {
     name: "infer",
     summary: "run one inference, and show what comes out",
-    needs: ["net", "read", "write", "env"],
+    needs: ["net", "read", "env"],
     load: async () => (await import("./infer.ts")).inferCommand(),
   },
   {

@@ -1,23 +1,17 @@
-/** For tests and benches: peers that send a node what {@link fuzzed} makes. */
-import type { Random } from "../core/random.ts";
-import type { Role } from "../wire/roles.ts";
-import { fuzzed } from "../wire/testing_fuzz.ts";
+/** For tests and benches: peers that send a node what it is told is nearly right. */
+import type { Conversation } from "../wire/testing_fuzz.ts";
 
 /** A node that has not hung up by then, after its peer has, hangs. */
 const HANG_MS = 10_000;
 
 export interface FuzzOptions {
   readonly port: number;
-  /** What the peers say they are. */
-  readonly role: Role;
-  readonly token: string;
-  readonly random: Random;
+  /** What the next peer says. */
+  readonly next: () => Conversation;
   /** Frames to send at least. */
   readonly frames: number;
   /** Connections at a time. */
   readonly concurrency: number;
-  /** Most frames that a peer sends. */
-  readonly maxFrames: number;
 }
 
 export interface FuzzCounts {
@@ -35,13 +29,7 @@ export async function fuzz(options: FuzzOptions): Promise<FuzzCounts> {
   const counts: FuzzCounts = { frames: 0, connections: 0, bytes: 0, hung: 0, refused: 0 };
   const peer = async () => {
     while (counts.frames < options.frames) {
-      const { bytes, frames } = fuzzed(
-        options.random,
-        options.role,
-        // Some do not know it.
-        options.random.below(4) === 0 ? "" : options.token,
-        options.maxFrames,
-      );
+      const { bytes, frames } = options.next();
       // Counted first, so that all peers together do not send more.
       counts.frames += frames;
       counts.bytes += bytes.length;

@@ -103,6 +103,7 @@ export interface Conversation {
  * What a peer of this role might send instead of what it should: sometimes before Hello or with a wrong
  * one, mostly after a right one.
  *
+ * @param token which some do not say.
  * @param maxFrames besides Hello, at least 1.
  */
 export function fuzzed(
@@ -112,7 +113,7 @@ export function fuzzed(
   maxFrames: number,
 ): Conversation {
   const parts: Uint8Array[] = [];
-  const hello = { version: PROTOCOL_VERSION, role, token };
+  const hello = { version: PROTOCOL_VERSION, role, token: random.below(4) === 0 ? "" : token };
   const greeting = random.below(16);
   if (greeting === 0) return join([broken(random, sampled)]);
   if (greeting === 1) return join([flipped(random, whole("Hello", 0, hello, 0))]);

@@ -175,6 +175,11 @@ Deno.test("statistics count what was served, by version", async () => {
   assert.ok(first.last_inference > 1.7e12);
   assert.equal(second.inference_count, 1);
   assert.deepEqual(await stats("/v2/models/m/versions/1/stats"), [second]);
+  rig.controller.models = [describedModel(0, "n", [X], [Y])];
+  rig.controller.changed();
+  await rig.pass(SECOND);
+  const [other] = await stats("/v2/models/n/stats");
+  assert.equal(other.inference_count, 0, "its version was another model's");
   assert.deepEqual(
     rig.records.map(({ version, httpStatus, batchSize }) => [version, httpStatus, batchSize]),
     [["0", 200, 1], ["0", 200, 3], ["1", 200, 1], ["0", 500, 1]],

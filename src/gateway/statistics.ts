@@ -22,41 +22,48 @@ export interface VersionStatistics {
 const MAX_VERSIONS = 10_000;
 
 export class Statistics {
+  /** By name and version: another controller may give a version's number to another model. */
   readonly #versions = new Map<string, VersionStatistics>();
 
-  of(version: string): VersionStatistics {
-    return this.#versions.get(version) ??
+  of(name: string, version: string): VersionStatistics {
+    return this.#versions.get(keyOf(name, version)) ??
       { lastInferenceMs: 0, inferences: 0, success: zero(), fail: zero(), clusterNs: 0 };
   }
 
   succeeded(
+    name: string,
     version: string,
     inferences: number,
     durationNs: number,
     clusterNs: number,
     epochMs: number,
   ): void {
-    const statistics = this.#touch(version);
+    const statistics = this.#touch(name, version);
     statistics.clusterNs += Math.round(clusterNs);
     statistics.lastInferenceMs = Math.round(epochMs);
     statistics.inferences += inferences;
     add(statistics.success, durationNs);
   }
 
-  failed(version: string, durationNs: number): void {
-    add(this.#touch(version).fail, durationNs);
+  failed(name: string, version: string, durationNs: number): void {
+    add(this.#touch(name, version).fail, durationNs);
   }
 
-  #touch(version: string): VersionStatistics {
-    const statistics = this.of(version);
-    this.#versions.delete(version);
-    this.#versions.set(version, statistics);
+  #touch(name: string, version: string): VersionStatistics {
+    const statistics = this.of(name, version);
+    const key = keyOf(name, version);
+    this.#versions.delete(key);
+    this.#versions.set(key, statistics);
     if (this.#versions.size > MAX_VERSIONS) {
       const [oldest] = this.#versions.keys();
       this.#versions.delete(oldest!);
     }
     return statistics;
   }
+}
+
+function keyOf(name: string, version: string): string {
+  return `${version} ${name}`;
 }
 
 function zero(): Counter {

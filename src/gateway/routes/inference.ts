@@ -47,9 +47,16 @@ async function infer(
     const durationNs = clock.now() - startNs;
     if (httpStatus === 200) {
       const epochMs = context.epochMs();
-      statistics.succeeded(version.version, batchSize, durationNs, clusterNs, epochMs);
+      statistics.succeeded(
+        model.name,
+        version.version,
+        batchSize,
+        durationNs,
+        clusterNs,
+        epochMs,
+      );
     } else {
-      statistics.failed(version.version, durationNs);
+      statistics.failed(model.name, version.version, durationNs);
     }
     onInference?.({
       model: model.name,

@@ -21,7 +21,7 @@ export function modelRoutes(app: Hono<GatewayEnv>, context: GatewayContext): voi
   const statsOf = function* (models: Iterable<NamedModel>) {
     for (const model of models) {
       for (const { version } of model.versions()) {
-        yield toJson(model.name, version, statistics.of(version));
+        yield toJson(model.name, version, statistics.of(model.name, version));
       }
     }
   };
@@ -49,7 +49,7 @@ export function modelRoutes(app: Hono<GatewayEnv>, context: GatewayContext): voi
     const { model, version } = await find(name, wanted);
     const stats = version === null
       ? statsOf([model]).take(MAX_STATISTICS).toArray()
-      : [toJson(model.name, version.version, statistics.of(version.version))];
+      : [toJson(model.name, version.version, statistics.of(model.name, version.version))];
     return json({ model_stats: stats });
   });
 }

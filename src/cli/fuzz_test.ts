@@ -2,9 +2,10 @@
 import assert from "node:assert/strict";
 import { connect } from "../client/mod.ts";
 import { Random } from "../core/random.ts";
+import { fuzzedHttp } from "../gateway/testing_fuzz.ts";
 import type { Role } from "../wire/roles.ts";
 import { fuzzed } from "../wire/testing_fuzz.ts";
-import { Processes } from "./testing.ts";
+import { freePort, Processes } from "./testing.ts";
 import { fuzz } from "./testing_fuzz.ts";
 
 const TOKEN = "0123456789abcdef0123456789abcdef";
@@ -15,12 +16,16 @@ Deno.test("peers that send nearly right frames end their own connections, and no
   const env = { CLOCKWORK_TOKEN: TOKEN };
   const worker = await processes.worker(["worker-dummy"], env);
   const controller = await processes.controller([worker], env);
+  const httpPort = freePort();
+  const gateway = processes.start(["gateway", controller.address, "--port", `${httpPort}`], env);
+  await gateway.printed(`${httpPort}`);
   const clockwork = await connect(controller.address, { token: TOKEN });
   const [model] = await clockwork.loadModel("resnet50_v2");
   await clockwork.ready();
 
   const random = new Random(1);
   const common = { frames: FRAMES, concurrency: 8 };
+  const http = random.fork();
   const as = (role: Role) => {
     const own = random.fork();
     return () => fuzzed(own, role, TOKEN, 12);
@@ -29,6 +34,7 @@ Deno.test("peers that send nearly right frames end their own connections, and no
   const attacks = Promise.all([
     fuzz({ ...common, port: controller.port, next: as("client") }),
     fuzz({ ...common, port: worker.port, next: as("controller") }),
+    fuzz({ ...common, port: httpPort, next: () => fuzzedHttp(http, ["resnet50_v2"], 3) }),
   ]).finally(() => fuzzing = false);
   let served = 0;
   while (fuzzing || served < 20) {
@@ -43,10 +49,11 @@ Deno.test("peers that send nearly right frames end their own connections, and no
   // Nothing of theirs has stayed.
   assert.deepEqual((await clockwork.ls()).map(({ id }) => id), [model!.id]);
   await clockwork.close();
-  for (const { process } of [controller, worker]) {
+  assert.equal((await fetch(`http://localhost:${httpPort}/v2/health/live`)).status, 200);
+  for (const process of [gateway, controller.process, worker.process]) {
     process.signal("SIGTERM");
-    const { code, stderr } = await process.ended;
+    const { code, stdout, stderr } = await process.ended;
     assert.equal(code, 0);
-    assert.doesNotMatch(stderr, /error while serving|internal error|Uncaught/);
+    assert.doesNotMatch(stdout + stderr, /error while serving|internal error|Uncaught/);
   }
 });

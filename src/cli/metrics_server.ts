@@ -61,7 +61,9 @@ export function metricsHandler(
   return async (request, remote) => {
     const refusal = refusalOf(access, request, remote);
     if (refusal !== null) return refusal;
-    if (new URL(request.url).pathname !== "/metrics") return plain(404, "metrics are at /metrics");
+    if (URL.parse(request.url)?.pathname !== "/metrics") {
+      return plain(404, "metrics are at /metrics");
+    }
     if (request.method !== "GET" && request.method !== "HEAD") {
       return plain(405, "metrics can only be read", { allow: "GET, HEAD" });
     }

@@ -99,6 +99,7 @@ export class Process {
         CLOCKWORK_MODEL_DIR: "",
         CLOCKWORK_CONFIG_FILE: "",
         CLOCKWORK_TOKEN: "",
+        CLOCKWORK_HTTP_TOKEN: "",
         CLOCKWORK_TLS_CERT: "",
         CLOCKWORK_TLS_KEY: "",
         CLOCKWORK_TLS_CA: "",

@@ -51,7 +51,7 @@ export function accessGuard(
       return new Response(null, { status: 204, headers: preflightHeaders(c.req.raw) });
     }
     const problem = originProblem(method, origin, allowed, c.req.header("host")) ??
-      (anyHost ? null : hostProblem(new URL(c.req.url).hostname)) ??
+      (anyHost ? null : hostProblem(c.req.url)) ??
       (OPEN_PATHS.has(path) ? null : tokenProblem(token, c.req.header("authorization")));
     if (problem !== null) {
       const [status, message] = problem;
@@ -76,7 +76,11 @@ function originProblem(
   return [403, "pages of other origins may not ask: see --cors"];
 }
 
-function hostProblem(hostname: string): Problem | null {
+function hostProblem(requestUrl: string): Problem | null {
+  // Made of the Host header, which may be anything.
+  const url = URL.parse(requestUrl);
+  if (url === null) return [400, "the Host header names no host"];
+  const { hostname } = url;
   const isAddress = /^[\d.]+$/.test(hostname) || hostname.startsWith("[");
   if (hostname === "localhost" || isAddress) return null;
   return [

@@ -98,6 +98,7 @@ export function toJson(
   labels: readonly string[] | null,
 ): unknown {
   const { model } = report;
+  const { kind, name, software, runtime, profileKey, weightsCacheBytes } = backend.devices[0]!;
   const latency = ({ medianNs, p99Ns, maxNs }: Latency) => ({
     median: medianNs,
     p99: p99Ns,
@@ -105,7 +106,14 @@ export function toJson(
   });
   return {
     source: model.source,
-    device: backend.devices[0],
+    device: {
+      kind,
+      name,
+      software,
+      runtime,
+      profile_key: profileKey,
+      weights_cache_bytes: weightsCacheBytes,
+    },
     passed_over: backend.passedOver,
     inputs: model.inputs,
     outputs: model.outputs,

@@ -13,7 +13,7 @@ function known(name: string, previous: string[] | undefined): string[] {
   if (!onnxNames.includes(name)) {
     const near = nearest(name, onnxNames);
     throw new InvalidArgumentError(
-      `There is no network ${name}` + (near === null ? "" : `; did you mean ${near}?`) +
+      `There is no network ${name}` + (near === null ? "." : `; did you mean ${near}?`) +
         ` The networks are ${onnxNames.join(", ")}.`,
     );
   }

@@ -113,7 +113,9 @@ export async function loadModel(
 ): Promise<{ model: ServedModel; reply: LoadReply }> {
   const notes: string[] = [];
   const { source } = request;
-  const { bytes, plan, weightsBytes, externalData, dataSha256 } = await readModel(source);
+  const { bytes, plan, weightsBytes, halfPrecision, externalData, dataSha256 } = await readModel(
+    source,
+  );
   const { gpu, ort, executionProvider } = device;
   const known = request.known !== null && isCurrent(request.known, plan, dataSha256)
     ? request.known
@@ -143,6 +145,7 @@ export async function loadModel(
         inputs: tried.batched || !plan.batchable ? inputs : inputs.map(wholeShape),
         outputs: model.outputs,
         weightsBytes,
+        halfPrecision,
         pagedBytes: weights?.pagedBytes ?? 0,
         ...times,
         dataSha256,

@@ -1,5 +1,5 @@
 /** Loads of models by path: shared among copies, made on every GPU, with profiles kept in model.json. */
-import { type Clock, every, SECOND } from "../../core/clock.ts";
+import { type Clock, SECOND, type Timer } from "../../core/clock.ts";
 import { ActionStatus } from "../../core/status.ts";
 import { type BackendModel, type Failure, isFailure, type LoadModelOptions } from "../backend.ts";
 import type { ModelDirs } from "../model_dirs.ts";
@@ -16,6 +16,7 @@ import {
   type Difference,
   isWithin,
   type Tolerances,
+  tolerancesFor,
   type VerifyChoice,
 } from "./verify.ts";
 
@@ -23,8 +24,8 @@ import {
 const BATCH_SIZES = Array.from({ length: 17 }, (_, i) => 2 ** i);
 /** About how long warming up, and then measuring, one model may take. */
 const LOAD_BUDGET_MS = 20_000;
-/** A load that takes longer than this is told about, and again after as long. */
-const PROGRESS_PERIOD_NS = 3 * SECOND;
+/** A load that takes longer than this is told about, and again whenever it has taken twice as long. */
+const FIRST_PROGRESS_NS = 3 * SECOND;
 
 /**
  * What becomes of the profiles in model.json: `keep` reads them and adds what they lack, `read` writes
@@ -222,14 +223,18 @@ export class ModelLoader {
   /** Says now and then that `promise` is still awaited. */
   async #telling<T>(what: string, promise: Promise<T>): Promise<T> {
     const beginNs = this.#clock.now();
-    const timer = every(this.#clock, PROGRESS_PERIOD_NS, () => {
-      const seconds = Math.round((this.#clock.now() - beginNs) / SECOND);
-      this.#options.onProgress(`Still ${what}, for ${seconds} s`);
-    });
+    let timer: Timer;
+    const tellAfter = (waitNs: number) => {
+      timer = this.#clock.at(beginNs + waitNs, () => {
+        this.#options.onProgress(`Still ${what}, for ${waitNs / SECOND} s`);
+        tellAfter(2 * waitNs);
+      });
+    };
+    tellAfter(FIRST_PROGRESS_NS);
     try {
       return await promise;
     } finally {
-      timer.cancel();
+      timer!.cancel();
     }
   }
 
@@ -268,7 +273,12 @@ export class ModelLoader {
         notes.push(`its results could not be compared with the CPU's: ${expected.message}`);
         return { ...one, check: null, reply: { ...reply, notes } };
       }
-      check = compareOutputs(reply.outputs, reply.buffers, expected, tolerances);
+      check = compareOutputs(
+        reply.outputs,
+        reply.buffers,
+        expected,
+        tolerancesFor(reply, tolerances),
+      );
       changed = true;
     }
     if (!isWithin(check)) {

@@ -50,8 +50,33 @@ function fixedSize(dim: Dimension): number {
   return Number.isSafeInteger(size) && size > 0 ? size : 0;
 }
 
-function declaredDims(input: ValueInfo, shapes: InputShapes): number[] {
-  const declared = input.type?.tensorType?.shape?.dim.map(fixedSize);
+/**
+ * Sizes of open dimensions by the names that a graph has for them, as far as the shapes given agree on one.
+ * The same name means the same size in all inputs; some exporters write "?" for any.
+ */
+function namedSizes(
+  inputs: readonly ValueInfo[],
+  shapes: InputShapes,
+): ReadonlyMap<string, number> {
+  const sizes = new Map<string, number>();
+  for (const { name, type } of inputs) {
+    for (const [axis, { dimParam = "" }] of (type?.tensorType?.shape?.dim ?? []).entries()) {
+      const size = shapes[name]?.[axis];
+      // The first is the batch.
+      if (axis === 0 || size === undefined || !/\w/.test(dimParam)) continue;
+      sizes.set(dimParam, (sizes.get(dimParam) ?? size) === size ? size : 0);
+    }
+  }
+  return sizes;
+}
+
+function declaredDims(
+  input: ValueInfo,
+  shapes: InputShapes,
+  named: ReadonlyMap<string, number>,
+): number[] {
+  const dims = input.type?.tensorType?.shape?.dim;
+  const declared = dims?.map(fixedSize);
   const given = shapes[input.name];
   if (declared === undefined) {
     if (given !== undefined) return [...given];
@@ -59,7 +84,11 @@ function declaredDims(input: ValueInfo, shapes: InputShapes): number[] {
       `input "${input.name}" has no declared shape; give it with --shape ${input.name}=1,… or in model.json: "shapes": {"${input.name}": [1, ...]}`,
     );
   }
-  if (given === undefined) return declared;
+  if (given === undefined) {
+    return declared.map((size, axis) =>
+      size === 0 && axis > 0 ? named.get(dims?.[axis]?.dimParam ?? "") ?? 0 : size
+    );
+  }
   const agrees = given.length === declared.length &&
     given.every((size, i) => declared[i] === 0 || declared[i] === size);
   if (!agrees) {
@@ -78,6 +107,25 @@ function suits(input: ValueInfo, shape: readonly number[]): boolean {
   if (declared === undefined) return true;
   return declared.includes(0) && declared.length === shape.length &&
     declared.every((size, i) => size === 0 || size === shape[i]);
+}
+
+/** Says which dimensions are open, of all inputs at once, and how to give them. */
+function refuseOpen(inputs: readonly PlannedInput[]): void {
+  const open = inputs.filter(({ dims }) => dims.includes(0));
+  if (open.length === 0) return;
+  const axes = open.map(({ name, dims }) =>
+    `input "${name}" leaves dimension ${
+      dims.flatMap((size, axis) => size === 0 ? [axis] : []).join(" and ")
+    } open`
+  );
+  const sizes = (dims: readonly number[], separator: string) =>
+    dims.map((size) => size || "SIZE").join(separator);
+  const options = open.map(({ name, dims }) => `--shape ${name}=${sizes(dims, ",")}`);
+  const fields = open.map(({ name, dims }) => `"${name}": [${sizes(dims, ", ")}]`);
+  throw new ModelShapeError(
+    `${axes.join(", ")}; give sizes with ${options.join(" ")} or in model.json: ` +
+      `"shapes": {${fields.join(", ")}}`,
+  );
 }
 
 /**
@@ -108,7 +156,8 @@ export function planGraph(
     const shape = general[input.name];
     if (shape !== undefined && suits(input, shape)) shapes[input.name] = shape;
   }
-  const all = inputs.map((input) => declaredDims(input, shapes));
+  const named = namedSizes(inputs, shapes);
+  const all = inputs.map((input) => declaredDims(input, shapes, named));
   // A negative first size is one that was open and has been given.
   const batchable = all.length > 0 && all.every((dims) => dims.length > 0 && dims[0]! <= 0);
   const planned = inputs.map((input, i) => {
@@ -120,16 +169,6 @@ export function planGraph(
         }`,
       );
     }
-    const open = dims.flatMap((size, axis) => size === 0 ? [axis] : []);
-    if (open.length > 0) {
-      const example = dims.map((size) => size || "SIZE").join(", ");
-      throw new ModelShapeError(
-        `input "${input.name}" leaves dimension ${open.join(" and ")} open; give sizes with ` +
-          `--shape ${input.name}=${
-            example.replaceAll(" ", "")
-          } or in model.json: "shapes": {"${input.name}": [${example}]}`,
-      );
-    }
     const value = fill[input.name];
     const dtype = elementType(input, "input");
     if (value !== undefined && !dtype.startsWith("float") && !Number.isSafeInteger(value)) {
@@ -139,6 +178,7 @@ export function planGraph(
     }
     return { name: input.name, dtype, dims, ...(value === undefined ? {} : { fill: value }) };
   });
+  refuseOpen(planned);
   return {
     inputs: planned,
     outputs: model.graph.output.map((output) => ({

@@ -51,6 +51,23 @@ Deno.test("sizes for any model are taken where they fit, before the model's own"
   assert.deepEqual(planGraph(graph([1, 4]), {}, { x: [1, 4] }).shapes, {}, "nothing is open");
 });
 
+Deno.test("a size that is given for one input holds for all dimensions of the same name", () => {
+  const text = graph(["n", "length"]);
+  text.graph.input.push(
+    valueInfo("mask", ["n", "length"]),
+    valueInfo("image", ["n", "?", "width"]),
+  );
+  const dims = (shapes: InputShapes) => planGraph(text, shapes).inputs.map(({ dims }) => dims);
+  const image = [1, 7, 9];
+  assert.deepEqual(dims({ x: [1, 5], image }), [[1, 5], [1, 5], [1, 7, 9]]);
+  assert.deepEqual(dims({ x: [1, 5], mask: [1, 6], image }), [[1, 5], [1, 6], [1, 7, 9]]);
+  text.graph.input.push(valueInfo("types", ["n", "length"]), valueInfo("other", ["n", "?"]));
+  assert.match(
+    refusal(text, { x: [1, 5], mask: [1, 6], image }),
+    /"types" leaves dimension 1 open, input "other" .*--shape types=1,SIZE --shape other=1,SIZE or /,
+  );
+});
+
 Deno.test("initializers listed as inputs are not inputs", () => {
   const changed = graph(["n", 4]);
   changed.graph.input.push(valueInfo("w", [4]));

@@ -102,6 +102,8 @@ export interface LoadReply {
   readonly inputs: readonly TensorSpec[];
   readonly outputs: readonly TensorSpec[];
   readonly weightsBytes: number;
+  /** Whether any weights are float16. */
+  readonly halfPrecision: boolean;
   /** Device memory that a copy's weights take; 0 when the session holds them for all copies. */
   readonly pagedBytes: number;
   readonly batchSizes: readonly number[];

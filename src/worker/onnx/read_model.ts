@@ -2,7 +2,7 @@
 import { dirname, isAbsolute, join, normalize } from "node:path";
 import { ActionStatus } from "../../core/status.ts";
 import { isInside } from "../model_dirs.ts";
-import { elementBytes } from "./data_types.ts";
+import { elementBytes, onnxType } from "./data_types.ts";
 import { allTensors } from "./graph.ts";
 import { lighten } from "./lighten.ts";
 import type { ExternalFile } from "./ort.ts";
@@ -19,6 +19,8 @@ export interface ReadModel {
   readonly plan: GraphPlan;
   /** Bytes of all initializers and constants, wherever they end up. */
   readonly weightsBytes: number;
+  /** Whether any of them are float16. */
+  readonly halfPrecision: boolean;
   readonly externalData: readonly ExternalFile[];
   /** Hash of the external files; null when there are none. */
   readonly dataSha256: string | null;
@@ -104,6 +106,7 @@ export async function readModel(source: ModelSource): Promise<ReadModel> {
       bytes: light.bytes,
       plan,
       weightsBytes,
+      halfPrecision: tensors.some(({ dataType }) => dataType === onnxType("float16")),
       externalData: [...others, ...light.externalData],
       dataSha256: await sha256(others),
     };

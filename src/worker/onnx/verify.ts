@@ -30,6 +30,15 @@ export const DEFAULT_TOLERANCES: Tolerances = {
   bool: 0.01,
 };
 
+/** Those of a model: one that computes in float16 is no more exact than that where its outputs are float32. */
+export function tolerancesFor(
+  { halfPrecision }: { readonly halfPrecision: boolean },
+  tolerances: Tolerances,
+): Tolerances {
+  if (!halfPrecision) return tolerances;
+  return { ...tolerances, float32: Math.max(tolerances.float32, tolerances.float16) };
+}
+
 /** The output that differs most from the CPU's, as measured against its tolerance. */
 export interface Difference {
   readonly output: string;

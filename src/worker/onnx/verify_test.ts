@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { DataType, TensorSpec } from "../backend.ts";
-import { compareOutputs, DEFAULT_TOLERANCES, isWithin } from "./verify.ts";
+import { compareOutputs, DEFAULT_TOLERANCES, isWithin, tolerancesFor } from "./verify.ts";
 
 function spec(name: string, dtype: DataType): TensorSpec {
   return { name, dtype, shape: [], batched: false, bytes: 0 };
@@ -20,6 +20,13 @@ Deno.test("floats are compared as a share of the largest value", () => {
   assert.ok(isWithin(difference("float16", Float16Array.of(2, 2.02), Float16Array.of(2, 2))));
   // Near zero, all is rounding.
   assert.ok(isWithin(difference("float32", Float32Array.of(1e-6), Float32Array.of(2e-6))));
+});
+
+Deno.test("a model that computes in float16 is as exact as float16, whatever its outputs are", () => {
+  const own = { ...DEFAULT_TOLERANCES, float32: 0.001, float16: 0.02 };
+  assert.equal(tolerancesFor({ halfPrecision: false }, own).float32, 0.001);
+  assert.equal(tolerancesFor({ halfPrecision: true }, own).float32, 0.02);
+  assert.equal(tolerancesFor({ halfPrecision: true }, { ...own, float32: 0.5 }).float32, 0.5);
 });
 
 Deno.test("what is no number must be none on both", () => {

@@ -60,6 +60,7 @@ import { openRegistryFile } from "./registry_file.ts";
 import { printPauses, watchPauses } from "./pauses.ts";
 import { CLIENT_PORT } from "./ports.ts";
 import { schedulers, type SchedulerType } from "./schedulers.ts";
+import { openTracing } from "./tracing.ts";
 import { StopSignals } from "./stop_signals.ts";
 import { readUsers } from "./users_file.ts";
 import { WorkerConnections } from "./worker_connections.ts";
@@ -244,6 +245,7 @@ async function runController(
     const metrics = options.metrics === undefined
       ? null
       : new ControllerMetrics(() => controller.view(), (id) => controller.pathOf(id));
+    const tracing = await openTracing();
     const controller: Controller = new Controller(
       clock,
       log,
@@ -252,10 +254,12 @@ async function runController(
         onRequest: (record) => {
           logs.requests?.append(record);
           metrics?.onRequest(record);
+          tracing?.onRequest(record, controller.pathOf(record.modelId));
         },
         onAction: (record) => {
           logs.actions?.append(record);
           metrics?.onAction(record);
+          tracing?.onAction(record);
         },
         onSent: (sent) => metrics?.onSent(sent),
         onRejected: (status) => metrics?.onRejected(status),

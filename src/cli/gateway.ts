@@ -17,6 +17,7 @@ import {
 } from "./http_options.ts";
 import { CLIENT_PORT } from "./ports.ts";
 import { parseInteger } from "./parse.ts";
+import { openTracing } from "./tracing.ts";
 import { StopSignals } from "./stop_signals.ts";
 
 interface Options extends AccessOptions, HttpOptions, HttpLimitOptions {
@@ -65,7 +66,7 @@ async function run(addressText: string, options: Options): Promise<void> {
       limits: limitsOf(options),
       userId: options.user,
       drainNs: options.drain,
-    });
+    }, await openTracing());
     log(`Serving HTTP at http://${formatAddress(server.address)}/v2`);
     log(`Connecting to clockwork @ ${formatAddress(controller)}`);
     await stop.stopped;

@@ -11,6 +11,7 @@ import { asPeer, type Credentials } from "./access_options.ts";
 import { drained } from "./drain.ts";
 import { CliError } from "./exit.ts";
 import { ownProcessMetrics } from "./metrics_server.ts";
+import type { Tracing } from "./tracing.ts";
 
 /** All that a gateway is told. Nothing but data, so that it can be sent to a thread. */
 export interface GatewayConfig {
@@ -41,13 +42,18 @@ export interface GatewayServer {
  * Listens, and connects to the controller; that it may not be there yet is no error.
  * @throws {CliError} when the address cannot be listened on.
  */
-export function serveGateway(clock: Clock, log: Log, config: GatewayConfig): GatewayServer {
+export function serveGateway(
+  clock: Clock,
+  log: Log,
+  config: GatewayConfig,
+  tracing: Tracing | null,
+): GatewayServer {
   const metrics = new GatewayMetrics(() => ({
     pending: gateway.pending,
     connected: gateway.upstream.state !== "away",
     dashboards: gateway.dashboards,
   }));
-  const gateway: Gateway = makeGateway(clock, log, config, metrics);
+  const gateway: Gateway = makeGateway(clock, log, config, metrics, tracing);
   serveMetrics(clock, gateway, metrics);
   const server = listen(config.listen, log, async (request) => {
     const startNs = clock.now();
@@ -101,6 +107,7 @@ function makeGateway(
   log: Log,
   options: GatewayConfig,
   metrics: GatewayMetrics,
+  tracing: Tracing | null,
 ): Gateway {
   const { controller, credentials, userId, token, anyHost, cors, limits } = options;
   return new Gateway({
@@ -123,6 +130,9 @@ function makeGateway(
     limits,
     version: config.version,
     onInference: (record) => metrics.onInference(record),
+    ...(tracing === null
+      ? {}
+      : { trace: (model: string, version: string) => tracing.inference(model, version) }),
   });
 }
 

@@ -3,6 +3,7 @@
 import { SystemClock } from "../core/system_clock.ts";
 import { CliError } from "./exit.ts";
 import { type GatewayServer, serveGateway } from "./gateway_server.ts";
+import { openTracing } from "./tracing.ts";
 import type { FromThread, ToThread } from "./http_thread.ts";
 
 const clock = new SystemClock();
@@ -16,7 +17,12 @@ self.onmessage = async ({ data }: MessageEvent<ToThread>) => {
   switch (data.type) {
     case "start":
       try {
-        server = serveGateway(clock, (line) => tell({ type: "log", line }), data.config);
+        server = serveGateway(
+          clock,
+          (line) => tell({ type: "log", line }),
+          data.config,
+          await openTracing(),
+        );
         tell({ type: "serving", address: server.address });
       } catch (error) {
         if (!(error instanceof CliError)) throw error;

@@ -18,6 +18,8 @@ export interface InferOptions {
   readonly deadlineNs?: number;
   /** Allowed time as a multiple of the model's batch-1 execution time; wins over `deadlineNs`. */
   readonly sloFactor?: number;
+  /** Where the request is traced: its W3C trace context, as in a `traceparent` header. */
+  readonly trace?: string;
 }
 
 /** No payload: the controller or the worker makes the input. */

@@ -42,6 +42,8 @@ export abstract class Pending {
   }
 }
 
+const NOTHING = {};
+
 export class PendingInfer extends Pending {
   readonly expects = "InferResponse";
   readonly afterCheck = false;
@@ -76,6 +78,7 @@ export class PendingInfer extends Pending {
         batch_size: 1,
         deadline_ns: this.#deadlineNs > 0 ? Math.max(1, leftNs) : 0,
         slo_factor: this.options.sloFactor ?? 0,
+        ...(this.options.trace === undefined ? NOTHING : { trace: this.options.trace }),
       },
       this.input,
     );

@@ -21,6 +21,8 @@ export class PendingRequest implements Request {
     readonly cold: boolean,
     /** Time that it takes of a GPU when it runs alone. */
     readonly costNs: number,
+    /** Its trace context, where it is traced. */
+    readonly trace: string | undefined,
   ) {}
 
   get inputBytes(): number {

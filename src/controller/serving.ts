@@ -13,7 +13,12 @@ import type {
   SchedulerAction,
   SchedulerHost,
 } from "../scheduler/scheduler.ts";
-import type { ActionRecord, RequestRecord, SentAction } from "../telemetry/records.ts";
+import type {
+  ActionRecord,
+  RequestRecord,
+  SentAction,
+  TracedRequest,
+} from "../telemetry/records.ts";
 import type { Header } from "../wire/messages.ts";
 import { payloads } from "../wire/payload_pool.ts";
 import { Admission, type UserPolicy } from "./admission.ts";
@@ -207,6 +212,7 @@ export class Serving implements SchedulerHost<PendingRequest> {
       counts.unanswered,
       this.#residency.isCold(modelId),
       model.execNs,
+      header.trace,
     );
     counts.unanswered++;
     this.#unanswered++;
@@ -438,7 +444,7 @@ export class Serving implements SchedulerHost<PendingRequest> {
     const goodput = action.type === "Infer" && action.requests.length > 0
       ? this.#succeeded / action.requests.length
       : 1;
-    this.#telemetry.onAction({
+    const ended: ActionRecord = {
       ...record,
       status: outcome.status,
       beginNs: outcome.beginNs,
@@ -446,7 +452,9 @@ export class Serving implements SchedulerHost<PendingRequest> {
       copyOutputEndNs,
       goodput,
       message: outcome.message,
-    });
+    };
+    const traced = action.type === "Infer" ? tracedAmong(action.requests) : NOT_TRACED;
+    this.#telemetry.onAction(traced.length === 0 ? ended : { ...ended, traced });
   }
 
   #record(request: PendingRequest, status: number): void {
@@ -456,7 +464,7 @@ export class Serving implements SchedulerHost<PendingRequest> {
     if (request.admitted) this.#admission.answered(request.userId, request.costNs);
     const { requestId, userId, modelId, sloFactor, arrivalNs, deadlineNs, arrivalCount, cold } =
       request;
-    this.#telemetry.onRequest({
+    const record: RequestRecord = {
       requestId,
       userId,
       modelId,
@@ -468,7 +476,9 @@ export class Serving implements SchedulerHost<PendingRequest> {
       arrivalCount,
       departureCount: counts.unanswered,
       cold,
-    });
+    };
+    const { trace } = request;
+    this.#telemetry.onRequest(trace === undefined ? record : { ...record, trace });
     this.#forgetIfDone(modelId);
   }
 
@@ -487,3 +497,13 @@ export class Serving implements SchedulerHost<PendingRequest> {
 }
 
 const ACTION_TYPES = { LoadWeights: 1, Infer: 2, EvictWeights: 3 } as const;
+
+const NOT_TRACED: readonly TracedRequest[] = [];
+
+function tracedAmong(requests: readonly PendingRequest[]): readonly TracedRequest[] {
+  let traced: TracedRequest[] | null = null;
+  for (const { requestId, trace } of requests) {
+    if (trace !== undefined) (traced ??= []).push({ requestId, trace });
+  }
+  return traced ?? NOT_TRACED;
+}

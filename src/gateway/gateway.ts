@@ -31,6 +31,14 @@ export interface InferenceRecord {
   readonly durationNs: number;
 }
 
+/** A request for an inference that is traced. */
+export interface InferenceTrace {
+  /** Its W3C trace context, for the controller. */
+  readonly traceparent: string;
+  /** The request has been answered. */
+  end(httpStatus: number): void;
+}
+
 export interface GatewayOptions {
   readonly clock: Clock;
   readonly log: Log;
@@ -51,6 +59,8 @@ export interface GatewayOptions {
   /** Of this program. */
   readonly version: string;
   readonly onInference?: (record: InferenceRecord) => void;
+  /** Begins to trace a request for an inference; null: this one is not traced. */
+  readonly trace?: (model: string, version: string) => InferenceTrace | null;
 }
 
 /** What routes need. */

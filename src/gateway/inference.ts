@@ -1,6 +1,6 @@
 /** Running an inference request: a batch of HTTP is as many requests to the controller. */
 import type { Client } from "../client/client.ts";
-import type { Model } from "../client/model.ts";
+import type { InferOptions, Model } from "../client/model.ts";
 import type { Failure } from "../client/result.ts";
 import { payloads } from "../wire/payload_pool.ts";
 
@@ -10,14 +10,14 @@ export type Outcome =
   | { readonly ok: false; readonly failure: Failure };
 
 /**
- * Asks for one inference for each of `inputs`, all with the same time allowed; 0: the controller's default.
+ * Asks for one inference for each of `inputs`, all with the same options.
  * One that fails fails the batch, at once. The outputs are to be given back with {@link releaseAll}.
  */
 export function inferAll(
   client: Client,
   model: Model,
   inputs: readonly (readonly Uint8Array[])[],
-  deadlineNs: number,
+  options: InferOptions,
 ): Promise<Outcome> {
   return new Promise((resolve) => {
     const outputs = new Array<Uint8Array>(inputs.length);
@@ -25,7 +25,7 @@ export function inferAll(
     let failed = false;
     inputs.forEach((input, i) => {
       // A failure never comes within the call, so that all are asked for before the first has failed.
-      client.infer(model, input, { deadlineNs }, (result) => {
+      client.infer(model, input, options, (result) => {
         waiting--;
         if (result.ok && !failed) {
           outputs[i] = result.value;

@@ -15,6 +15,8 @@ export interface RequestRecord {
   readonly departureCount: number;
   /** No GPU held the model's weights when it arrived. */
   readonly cold: boolean;
+  /** Its W3C trace context, where it is traced. */
+  readonly trace?: string;
 }
 
 /** Whether a request got its result, and by its deadline. */
@@ -46,6 +48,12 @@ export interface SentAction {
   readonly sentNs: number;
 }
 
+/** A request of an action, and its W3C trace context. */
+export interface TracedRequest {
+  readonly requestId: number;
+  readonly trace: string;
+}
+
 /** An action and what came of it. Times in nanoseconds of the controller's clock. */
 export interface ActionRecord {
   readonly actionId: number;
@@ -66,6 +74,8 @@ export interface ActionRecord {
   readonly goodput: number;
   /** What was wrong, where it failed. */
   readonly message?: string;
+  /** Its requests that are traced, where there are any. */
+  readonly traced?: readonly TracedRequest[];
 }
 
 /** The names of a log's columns in their order, each with how to read it from a row. */

@@ -12,6 +12,7 @@ import {
   list,
   nanoseconds,
   nonNegative,
+  optionalText,
   record,
   secret,
   text,
@@ -25,6 +26,8 @@ export const PROTOCOL_VERSION = 2;
 export const MAX_PATH_LENGTH = 4096;
 /** Most models that one worker or controller lists, and most copies one request may ask for. */
 export const MAX_MODELS = 1_000_000;
+/** Longest trace context, in characters. */
+export const MAX_TRACE_LENGTH = 64;
 /** Most requests in one batch. */
 export const MAX_BATCH_SIZE = 4096;
 /** Most inputs of one model, and most outputs. */
@@ -220,6 +223,8 @@ const kinds = {
       deadline_ns: nonNegative,
       /** The allowed time as a multiple of the model's batch-1 execution time; 0 for none. */
       slo_factor: nonNegative,
+      /** Of a request that is traced: its W3C trace context, as in a `traceparent` of HTTP. */
+      trace: optionalText(MAX_TRACE_LENGTH),
     }),
   },
   EvictRequest: { number: 65, header: record({ user_id: id, model_id: id }) },

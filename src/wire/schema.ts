@@ -15,8 +15,15 @@ export type Check<T> = (value: unknown, where: string) => T;
 
 export type Fields = Readonly<Record<string, Check<unknown>>>;
 
+/** Names of fields that may be left out. */
+type Optional<F extends Fields> = {
+  [K in keyof F]: undefined extends ReturnType<F[K]> ? K : never;
+}[keyof F];
+
 /** The type of the headers that a schema accepts. */
-export type HeaderOf<F extends Fields> = { readonly [K in keyof F]: ReturnType<F[K]> };
+export type HeaderOf<F extends Fields> =
+  & { readonly [K in Exclude<keyof F, Optional<F>>]: ReturnType<F[K]> }
+  & { readonly [K in Optional<F>]?: Exclude<ReturnType<F[K]>, undefined> };
 
 function fail(where: string, expected: string, value: unknown): never {
   const shown = typeof value === "object" ? (value === null ? "null" : "an object") : String(value);
@@ -55,6 +62,12 @@ export function text(maxLength: number): Check<string> {
     typeof value === "string" && value.length <= maxLength
       ? value
       : fail(where, `text of at most ${maxLength} characters`, value);
+}
+
+/** As `text`, of a field that may be left out. */
+export function optionalText(maxLength: number): Check<string | undefined> {
+  const check = text(maxLength);
+  return (value, where) => value === undefined ? undefined : check(value, where);
 }
 
 /** As `text`, for what must not be told to anyone: it is not in the error. It may be left out. */

@@ -5,7 +5,7 @@ import { RequestStatus } from "../../core/status.ts";
 import type { Failure } from "../../client/result.ts";
 import type { Pieces } from "../body.ts";
 import { httpErrorOf } from "../failures.ts";
-import type { GatewayContext } from "../gateway.ts";
+import type { GatewayContext, InferenceTrace } from "../gateway.ts";
 import type { GatewayEnv } from "../guards.ts";
 import { HttpError } from "../http_error.ts";
 import { inferAll, releaseAll } from "../inference.ts";
@@ -43,8 +43,10 @@ async function infer(
 ): Promise<Response> {
   const { clock, limits, statistics, onInference } = context;
   const startNs = clock.now();
+  const trace = context.trace?.(model.name, version.version) ?? null;
   const record = (httpStatus: number, batchSize: number, clusterNs = 0): void => {
     const durationNs = clock.now() - startNs;
+    trace?.end(httpStatus);
     if (httpStatus === 200) {
       const epochMs = context.epochMs();
       statistics.succeeded(
@@ -71,7 +73,7 @@ async function infer(
     const request = readInferenceRequest(body, jsonBytes, model.description, limits.maxBatchSize);
     batchSize = request.batchSize;
     const askedNs = clock.now();
-    const outputs = await run(context, model, version, request, startNs, sloNs);
+    const outputs = await run(context, model, version, request, startNs, sloNs, trace);
     const clusterNs = clock.now() - askedNs;
     const answer = writeInferenceResponse(model.name, version.version, request, outputs);
     releaseAll(outputs);
@@ -93,6 +95,7 @@ async function run(
   request: InferenceRequest,
   startNs: number,
   sloNs: number,
+  trace: InferenceTrace | null,
 ): Promise<readonly Uint8Array[]> {
   const { clock, upstream } = context;
   const { client, defaultSloNs } = upstream;
@@ -106,7 +109,10 @@ async function run(
     client,
     version.model,
     request.inputs,
-    leftNs === Infinity ? 0 : leftNs,
+    {
+      deadlineNs: leftNs === Infinity ? 0 : leftNs,
+      ...(trace === null ? {} : { trace: trace.traceparent }),
+    },
   );
   if (outcome.ok) return outcome.outputs;
   const { failure } = outcome;

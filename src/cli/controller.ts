@@ -87,6 +87,8 @@ interface Options extends AccessOptions, ClientLimitOptions, MetricsOptions, Con
   maxModels: number;
   users?: string;
   stateDir?: string;
+  /** In MiB. */
+  maxUploadSize: number;
 }
 
 const nanoseconds = parseInteger(1, Number.MAX_SAFE_INTEGER);
@@ -144,6 +146,12 @@ export function controllerCommand(): Command {
     .option(
       "--state-dir <directory>",
       "keep what is loaded there, for the controller after this one",
+    )
+    .option(
+      "--max-upload-size <MiB>",
+      "take no larger upload",
+      parseInteger(0, 1e9),
+      DEFAULT_CONTROLLER_OPTIONS.maxUploadBytes / 2 ** 20,
     )
     .option("--users <file>", "users' limits: weight, rate, burst and max_requests of each")
     .addOption(metricsOption())
@@ -225,6 +233,7 @@ async function runController(
       generateInputs: options.generateInputs,
       maxRequests: options.maxRequests,
       maxModels: options.maxModels,
+      maxUploadBytes: options.maxUploadSize * 2 ** 20,
       users,
       preload: scheduler.clients ? null : { path: options.model, copies: options.copies },
     };

@@ -57,6 +57,12 @@ const subcommands: readonly Subcommand[] = [
     load: async () => (await import("./client.ts")).clientCommand(),
   },
   {
+    name: "models",
+    summary: "list, upload, load and unload a controller's models",
+    needs: ["net", "read", "env"],
+    load: async () => (await import("./models.ts")).modelsCommand(),
+  },
+  {
     name: "report",
     summary: "show what a controller's logs tell, as a table or a page with plots",
     needs: ["read", "write", "env"],

@@ -1,5 +1,6 @@
 /** What the real and the emulated worker have in common: configuration, listening, ending. */
 import { type Command, InvalidArgumentError, Option } from "commander";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Clock } from "../core/clock.ts";
 import { MS } from "../core/clock.ts";
@@ -34,13 +35,14 @@ import { addLimitOptions, type LimitOptions, limitsOf } from "./limit_options.ts
 import { parseInteger } from "./parse.ts";
 import { CLIENT_PORT, WORKER_PORT } from "./ports.ts";
 import { StopSignals } from "./stop_signals.ts";
+import { openUploads, type UploadOptions, uploadOptions } from "./upload_options.ts";
 import { openWorkerLogs } from "./worker_logs.ts";
 
 /** How long controllers that do not read may delay the end. */
 const CLOSE_TIMEOUT_NS = 1500 * MS;
 
 /** The options that both workers have. */
-export interface ServeOptions extends AccessOptions, LimitOptions, MetricsOptions {
+export interface ServeOptions extends AccessOptions, LimitOptions, MetricsOptions, UploadOptions {
   readonly config?: string;
   readonly port: number;
   readonly host: string;
@@ -82,6 +84,7 @@ export function addServeOptions(command: Command): Command {
     )
     .addOption(metricsOption())
     .addOption(drainOption());
+  for (const option of uploadOptions()) command.addOption(option);
   return addLimitOptions(addAccessOptions(command));
 }
 
@@ -106,14 +109,23 @@ ${credentialsHelp(25)}`;
  *
  * @throws {CliError} when there is no such directory.
  */
-export function modelDirs({ modelDir: named }: ServeOptions): ModelDirs {
+export function modelDirs(options: ServeOptions): ModelDirs {
+  const { modelDir: named } = options;
   const dirs = ModelDirs.only(...named ?? [modelDir()]);
   for (const dir of dirs.dirs) {
     if (isDirectory(dir)) continue;
     const how = named === undefined ? "CLOCKWORK_MODEL_DIR" : "--model-dir";
     throw new CliError(`the model directory ${dir} does not exist: make it, or change ${how}`);
   }
-  return dirs;
+  const uploads = uploadsIn(options);
+  return uploads === null ? dirs : dirs.withUploads(uploads);
+}
+
+/** Where uploads go; null when none are taken. They are not put among the models that come with Clockwork. */
+function uploadsIn(options: ServeOptions): string | null {
+  if (options.maxUploadsSize === 0) return null;
+  const named = options.modelDir?.[0] ?? (Deno.env.get("CLOCKWORK_MODEL_DIR") || undefined);
+  return options.uploadDir ?? (named === undefined ? null : join(named, "uploads"));
 }
 
 function isDirectory(path: string): boolean {
@@ -152,7 +164,16 @@ export async function serveWorker(
   if (backend === undefined) Deno.exit(0);
   const metrics = options.metrics === undefined ? null : new WorkerMetrics(() => server.view());
   const telemetry = both(logs?.telemetry, metrics);
-  const server: WorkerServer = new WorkerServer({ clock, backend, config, log, telemetry });
+  const uploadDir = uploadsIn(options);
+  const uploads = uploadDir === null ? null : openUploads(clock, uploadDir, options);
+  const server: WorkerServer = new WorkerServer({
+    clock,
+    backend,
+    config,
+    log,
+    telemetry,
+    uploads,
+  });
   let refused = 0;
   const metricsServer = options.metrics === undefined
     ? null

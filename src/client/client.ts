@@ -13,13 +13,24 @@ import { RequestStatus } from "../core/status.ts";
 import type { Link, LinkHandler } from "../wire/link.ts";
 import type { ClusterState } from "../wire/cluster_state.ts";
 import type { AnyMessage, Header, Kind } from "../wire/messages.ts";
+import type { UploadFile } from "../wire/upload.ts";
 import type { TlsIdentity } from "../wire/tls.ts";
 import { type Catalogue, catalogueReader } from "./catalogue.ts";
 import type { ReconnectOptions } from "./dialer.ts";
 import { type Load, ModelBook, newKey } from "./model_book.ts";
 import type { InferOptions, Model } from "./model.ts";
 import { type Pending, PendingInfer, PendingQuestion, type Question } from "./pending.ts";
-import { describing, evicting, listing, loading, unloading, watching } from "./questions.ts";
+import {
+  beginningUpload,
+  describing,
+  endingUpload,
+  evicting,
+  listing,
+  loading,
+  unloading,
+  uploading,
+  watching,
+} from "./questions.ts";
 import { Redial } from "./redial.ts";
 import { type Done, type Result, UNDECIDED } from "./result.ts";
 import { Resumption } from "./resumption.ts";
@@ -164,9 +175,17 @@ export class Client implements LinkHandler {
     this.#submit(new PendingInfer(nowNs, model, input, options, this.#userId, done), nowNs, done);
   }
 
-  /** Loads `copies` copies of the model at `path`, retrying while the controller is initializing. */
-  loadModel(path: string, copies: number, done: Done<readonly Model[]>): void {
-    const load: Load = { key: this.#newKey(), path, copies, handles: [] };
+  /**
+   * Loads `copies` copies of the model at `path`, retrying while the controller is initializing: on all
+   * workers, or on those of `workers`, numbers or addresses.
+   */
+  loadModel(
+    path: string,
+    copies: number,
+    done: Done<readonly Model[]>,
+    workers: readonly string[] = [],
+  ): void {
+    const load: Load = { key: this.#newKey(), path, copies, workers, handles: [] };
     const read = (answer: Header<"LoadModelResponse">) => this.#models.loaded(load, answer);
     this.#ask({ ...loading(this.#userId, load), read }, done);
   }
@@ -206,6 +225,39 @@ export class Client implements LinkHandler {
       if (result.ok) this.#told.state = this.#reconnects;
       done(result);
     });
+  }
+
+  /** Announces a model's files. What follows is {@link uploadChunk}, unless all workers have them. */
+  beginUpload(
+    name: string,
+    files: readonly UploadFile[],
+    workers: readonly string[],
+    done: Done<{ readonly id: number; readonly path: string; readonly complete: boolean }>,
+  ): void {
+    this.#ask(beginningUpload(this.#userId, name, files, workers), done);
+  }
+
+  /**
+   * Sends a piece of a file, the next one of the first that is not complete; at most `UPLOAD_WINDOW` may
+   * wait for their answers. `bytes` must not be changed before.
+   */
+  uploadChunk(
+    uploadId: number,
+    file: number,
+    offset: number,
+    bytes: Uint8Array,
+    done: Done<void>,
+  ): void {
+    this.#ask(uploading(uploadId, file, offset, bytes), done);
+  }
+
+  /** Has the workers keep an upload, or forget it. */
+  endUpload(
+    uploadId: number,
+    keep: boolean,
+    done: Done<{ readonly workers: number; readonly problems: string }>,
+  ): void {
+    this.#ask(endingUpload(uploadId, keep), done);
   }
 
   /** Asks to take a model's weights off the GPUs. */

@@ -22,6 +22,7 @@ export { SystemClock } from "../core/system_clock.ts";
 export type { ClusterState } from "../wire/cluster_state.ts";
 export { type Address, parseAddress } from "../wire/tcp.ts";
 export type { TlsIdentity } from "../wire/tls.ts";
+export type { Catalogue, ModelDescription, TensorDescription } from "./catalogue.ts";
 export { Client, type ClientOptions } from "./client.ts";
 export { type InferOptions, type Model, NO_INPUT } from "./model.ts";
 export {
@@ -32,6 +33,8 @@ export {
   DEFAULT_RECONNECT_NS,
 } from "./connect.ts";
 export { ClockworkClient } from "./promises.ts";
+export type { Uploaded, UploadOptions, UploadSource } from "./upload.ts";
+export { modelFiles, UploadFileError } from "./upload_files.ts";
 export {
   describeStatus,
   type Done,

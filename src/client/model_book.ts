@@ -18,6 +18,8 @@ export interface Load {
   readonly key: string;
   readonly path: string;
   readonly copies: number;
+  /** Numbers or addresses of the workers that are to have it; none for all. */
+  readonly workers: readonly string[];
   /** One for each copy; null for one that has been unloaded since. Empty before the first answer. */
   readonly handles: (Handle | null)[];
 }

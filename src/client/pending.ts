@@ -93,11 +93,12 @@ export class PendingInfer extends Pending {
   }
 }
 
-/** What is asked of the controller itself; its answer has no payload. */
+/** What is asked of the controller itself; its answer has no payload, and as a rule it has none either. */
 export interface Question<K extends Kind, R extends Kind, T> {
   readonly kind: K;
   /** Made anew for each time that it is sent: a model may have another id by then. */
   readonly header: () => Header<K>;
+  readonly payload?: readonly Uint8Array[];
   readonly expects: R;
   readonly read: (answer: Header<R>) => T;
   /** The model that it is for, if it is for one. */
@@ -137,7 +138,8 @@ export class PendingQuestion<K extends Kind, R extends Kind, T> extends Pending 
   }
 
   send(link: Link): void {
-    link.send(this.question.kind, this.id, this.question.header());
+    const { kind, header, payload = [] } = this.question;
+    link.send(kind, this.id, header(), payload);
   }
 
   accept({ header }: AnyMessage, nowNs: number): void {

@@ -1,8 +1,10 @@
 import { RequestStatus } from "../core/status.ts";
 import type { ClusterState } from "../wire/cluster_state.ts";
+import type { Catalogue } from "./catalogue.ts";
 import type { Client } from "./client.ts";
 import { type InferOptions, type Model, NO_INPUT } from "./model.ts";
 import { type Done, RequestError } from "./result.ts";
+import { upload, type Uploaded, type UploadOptions, type UploadSource } from "./upload.ts";
 
 /**
  * A {@link Client} for programs that await. A request that is not answered with success rejects with a
@@ -34,13 +36,30 @@ export class ClockworkClient {
 
   /**
    * Loads copies of a model; waits while the controller starts. `path` is what the workers call it: a
-   * name in their CLOCKWORK_MODEL_DIR, or a path there.
+   * name in their model directories, a path there, or that of an upload. `workers`, numbers or addresses,
+   * are those that are to have it; all by default.
    */
-  loadModel(path: string, copies = 1): Promise<readonly Model[]> {
+  loadModel(
+    path: string,
+    copies = 1,
+    workers: readonly string[] = [],
+  ): Promise<readonly Model[]> {
     return this.#settled(
       `loading ${path}`,
-      (done) => this.callbacks.loadModel(path, copies, done),
+      (done) => this.callbacks.loadModel(path, copies, done, workers),
     );
+  }
+
+  /**
+   * Sends a model's files to the workers, which keep them; resolves to the path by which to load it. See
+   * {@link modelFiles} for the files of a model on this machine.
+   */
+  uploadModel(
+    name: string,
+    files: readonly UploadSource[],
+    options: UploadOptions = {},
+  ): Promise<Uploaded> {
+    return upload(this.callbacks, name, files, options);
   }
 
   /**
@@ -70,6 +89,25 @@ export class ClockworkClient {
       `unloading ${model.path}`,
       (done) => this.callbacks.unloadModel(model, done),
     );
+  }
+
+  /** The same for copies with consecutive ids, by whomever they were loaded. */
+  unloadModels(firstId: number, copies: number): Promise<void> {
+    const what = copies === 1 ? `model ${firstId}` : `models ${firstId}-${firstId + copies - 1}`;
+    return this.#settled(
+      `unloading ${what}`,
+      (done) => this.callbacks.unloadModels(firstId, copies, done),
+    );
+  }
+
+  /** Describes the loaded models, also while the controller initializes. */
+  async describeModels(): Promise<Catalogue> {
+    const catalogue = await this.#settled<Catalogue | null>(
+      "describing models",
+      (done) => this.callbacks.describeModels(null, done),
+    );
+    // It is null only for those that have one.
+    return catalogue!;
   }
 
   /** Lists the loaded models, once the controller is initialized. */

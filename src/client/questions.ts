@@ -1,13 +1,14 @@
 /** What a client asks the controller itself, in the protocol's words. */
 import type { ClusterState } from "../wire/cluster_state.ts";
 import type { Header } from "../wire/messages.ts";
+import type { UploadFile } from "../wire/upload.ts";
 import type { Load } from "./model_book.ts";
 import type { Model } from "./model.ts";
 
-export function loading(userId: number, { key, path, copies }: Load) {
+export function loading(userId: number, { key, path, copies, workers }: Load) {
   return {
     kind: "LoadModelRequest",
-    header: () => ({ user_id: userId, model_path: path, no_of_copies: copies, workers: [], key }),
+    header: () => ({ user_id: userId, model_path: path, no_of_copies: copies, workers, key }),
     expects: "LoadModelResponse",
   } as const;
 }
@@ -56,5 +57,49 @@ export function unloading(userId: number, modelId: () => number, copies: number,
     header: () => ({ user_id: userId, model_id: modelId(), no_of_copies: copies, key }),
     expects: "UnloadModelResponse",
     read: () => undefined,
+  } as const;
+}
+
+/** Uploads end with the connection: another has to be begun. */
+export function beginningUpload(
+  userId: number,
+  name: string,
+  files: readonly UploadFile[],
+  workers: readonly string[],
+) {
+  return {
+    kind: "BeginUploadRequest",
+    header: () => ({ user_id: userId, model_name: name, files, workers }),
+    expects: "BeginUploadResponse",
+    read: ({ upload_id, model_path, complete }: Header<"BeginUploadResponse">) => ({
+      id: upload_id,
+      path: model_path,
+      complete: complete === 1,
+    }),
+    brief: true,
+  } as const;
+}
+
+export function uploading(uploadId: number, file: number, offset: number, bytes: Uint8Array) {
+  return {
+    kind: "UploadChunkRequest",
+    header: () => ({ upload_id: uploadId, file, offset }),
+    payload: [bytes],
+    expects: "UploadChunkResponse",
+    read: () => undefined,
+    brief: true,
+  } as const;
+}
+
+export function endingUpload(uploadId: number, keep: boolean) {
+  return {
+    kind: "EndUploadRequest",
+    header: () => ({ upload_id: uploadId, keep: keep ? 1 : 0 }),
+    expects: "EndUploadResponse",
+    read: ({ no_of_workers, message }: Header<"EndUploadResponse">) => ({
+      workers: no_of_workers,
+      problems: message,
+    }),
+    brief: true,
   } as const;
 }

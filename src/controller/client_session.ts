@@ -1,5 +1,6 @@
 import type { RequestStatus } from "../core/status.ts";
 import type { Log } from "../core/log.ts";
+import { describeFiles } from "../wire/describe.ts";
 import type { Link, LinkHandler, Traffic } from "../wire/link.ts";
 import { type AnyMessage, type Header, type Kind, KIND_NUMBERS } from "../wire/messages.ts";
 
@@ -21,6 +22,14 @@ export interface ClientRequests {
     header: Header<"DescribeModelsRequest">,
   ): void;
   clusterState(session: ClientSession, id: number, header: Header<"ClusterStateRequest">): void;
+  beginUpload(session: ClientSession, id: number, header: Header<"BeginUploadRequest">): void;
+  uploadChunk(
+    session: ClientSession,
+    id: number,
+    header: Header<"UploadChunkRequest">,
+    bytes: Uint8Array,
+  ): void;
+  endUpload(session: ClientSession, id: number, header: Header<"EndUploadRequest">): void;
   /** The client is gone; what it asked for may go on, its answers go nowhere. */
   left(session: ClientSession): void;
 }
@@ -30,7 +39,10 @@ type RequestKind =
   | "EvictRequest"
   | "LsRequest"
   | "LoadModelRequest"
-  | "UnloadModelRequest";
+  | "UnloadModelRequest"
+  | "BeginUploadRequest"
+  | "UploadChunkRequest"
+  | "EndUploadRequest";
 
 /** The controller's end of a link to a client. */
 export class ClientSession implements LinkHandler {
@@ -72,6 +84,16 @@ export class ClientSession implements LinkHandler {
         return this.#requests.describeModels(this, id, message.header);
       case "ClusterStateRequest":
         return this.#requests.clusterState(this, id, message.header);
+      case "BeginUploadRequest": {
+        const { model_name, files } = message.header;
+        this.#log(`Client  --> Req${id}:BeginUpload ${model_name} ${describeFiles(files)}`);
+        return this.#requests.beginUpload(this, id, message.header);
+      }
+      case "UploadChunkRequest":
+        return this.#requests.uploadChunk(this, id, message.header, message.payload);
+      case "EndUploadRequest":
+        this.#log(`Client  --> Req${id}:EndUpload upload=${message.header.upload_id}`);
+        return this.#requests.endUpload(this, id, message.header);
       default:
         this.#link.close(`a client may not send ${message.kind}`);
     }
@@ -116,6 +138,25 @@ export class ClientSession implements LinkHandler {
   sendUnloaded(id: number): void {
     this.#log(`Client <--  Rsp${id}:UnloadModel`);
     this.#link.send("UnloadModelResponse", id, {});
+  }
+
+  sendUploadBegun(id: number, header: Header<"BeginUploadResponse">): void {
+    const already = header.complete === 1 ? " is there already" : "";
+    this.#log(`Client <--  Rsp${id}:BeginUpload ${header.model_path}${already}`);
+    this.#link.send("BeginUploadResponse", id, header);
+  }
+
+  sendChunkStored(id: number): void {
+    this.#link.send("UploadChunkResponse", id, {});
+  }
+
+  sendUploadEnded(id: number, header: Header<"EndUploadResponse">): void {
+    const { model_path, no_of_workers } = header;
+    this.#log(`Client <--  Rsp${id}:EndUpload ${model_path} on ${no_of_workers} workers`);
+    this.#link.send("EndUploadResponse", id, {
+      ...header,
+      message: header.message.slice(0, 4096),
+    });
   }
 
   sendError(

@@ -277,7 +277,41 @@ export class Controller implements ClientRequests {
     });
   }
 
+  beginUpload(session: ClientSession, id: number, header: Header<"BeginUploadRequest">): void {
+    const fail = ({ status, message }: Refusal) =>
+      session.sendError(id, "BeginUploadRequest", status, message);
+    const refusal = this.#starting ? INITIALIZING : this.#refusal("load");
+    if (refusal !== null) return fail(refusal);
+    const workers = this.#models.choose(header.workers);
+    if ("status" in workers) return fail(workers);
+    const peers = workers.map(({ peer }) => peer);
+    this.#models.uploads.begin(session, header, peers, (outcome) => {
+      if ("answer" in outcome) session.sendUploadBegun(id, outcome.answer);
+      else fail(outcome);
+    });
+  }
+
+  uploadChunk(
+    session: ClientSession,
+    id: number,
+    header: Header<"UploadChunkRequest">,
+    bytes: Uint8Array,
+  ): void {
+    this.#models.uploads.chunk(session, header, bytes, (outcome) => {
+      if ("answer" in outcome) session.sendChunkStored(id);
+      else session.sendError(id, "UploadChunkRequest", outcome.status, outcome.message);
+    });
+  }
+
+  endUpload(session: ClientSession, id: number, header: Header<"EndUploadRequest">): void {
+    this.#models.uploads.end(session, header, (outcome) => {
+      if ("answer" in outcome) session.sendUploadEnded(id, outcome.answer);
+      else session.sendError(id, "EndUploadRequest", outcome.status, outcome.message);
+    });
+  }
+
   left(session: ClientSession): void {
+    this.#models.uploads.left(session);
     this.#sessions.delete(session);
     this.#clientTraffic.ended(session.traffic);
   }

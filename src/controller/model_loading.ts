@@ -28,6 +28,9 @@ export interface LoadingLimits {
   readonly maxExecNs: number;
 }
 
+/** Told the facts of a model that has been loaded, or what is wrong. */
+export type OnLoaded = (facts: LoadedModel | null, problem: string) => void;
+
 /** Loads copies of a model on a worker. `done` is called once: with its facts, or what is wrong. */
 export function loadOnWorker(
   clock: Clock,
@@ -36,7 +39,7 @@ export function loadOnWorker(
   peer: WorkerPeer,
   state: WorkerState,
   { firstId, copies, path }: ModelRange,
-  done: (facts: LoadedModel | null, problem: string) => void,
+  done: OnLoaded,
 ): void {
   const nowNs = clock.now();
   const header = {
@@ -64,21 +67,14 @@ export function loadOnWorker(
   log(`Worker <--  ${describeAction({ kind: "LoadModelFromDisk", id, header }, nowNs)}`);
 }
 
-/** A worker that has told its state; others are not asked to load anything. */
-export interface LoadingWorker {
-  readonly peer: WorkerPeer;
-  readonly state: WorkerState | null;
-}
-
 /**
  * Loads copies of a model on workers. `done` is called once: with the facts that the first of them
  * reported, null if all failed; with what those that could have; and with the first problem.
  */
-export function loadOnWorkers(
-  clock: Clock,
+export function loadOnWorkers<W extends { readonly peer: WorkerPeer }>(
   log: Log,
-  limits: LoadingLimits,
-  workers: readonly LoadingWorker[],
+  load: (worker: W, range: ModelRange, done: OnLoaded) => void,
+  workers: readonly W[],
   range: ModelRange,
   done: (
     facts: LoadedModel | null,
@@ -90,8 +86,9 @@ export function loadOnWorkers(
   let first: LoadedModel | null = null;
   let firstProblem = "";
   let waiting = workers.length;
-  for (const { peer, state } of workers) {
-    loadOnWorker(clock, log, limits, peer, state!, range, (facts, problem) => {
+  for (const worker of workers) {
+    const { peer } = worker;
+    load(worker, range, (facts, problem) => {
       if (facts !== null && first !== null && !sameSizes(facts, first)) {
         problem =
           "its model of that path has other sizes than the first worker's: the files differ";

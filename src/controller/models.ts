@@ -6,6 +6,7 @@ import type { Clock } from "../core/clock.ts";
 import type { Log } from "../core/log.ts";
 import { RequestStatus } from "../core/status.ts";
 import type { Header } from "../wire/messages.ts";
+import { UPLOAD_PREFIX } from "../wire/upload.ts";
 import { ModelCatalogue } from "./model_catalogue.ts";
 import { finderOf, type ModelGroup, ModelGroups, rangesOf } from "./model_groups.ts";
 import {
@@ -14,6 +15,7 @@ import {
   loadOnWorker,
   loadOnWorkers,
   type ModelRange,
+  type OnLoaded,
   sameSizes,
   specOf,
 } from "./model_loading.ts";
@@ -21,6 +23,8 @@ import type { ControllerOptions } from "./options.ts";
 import { Registry, type RegistryFile } from "./registry.ts";
 import { type Outcome, type Refusal, RequestKeys } from "./request_keys.ts";
 import type { Serving } from "./serving.ts";
+import { bringUpload } from "./upload_relay.ts";
+import { Uploads } from "./uploads.ts";
 import { unloadEverywhere, unloadOnWorker } from "./unloading.ts";
 import type { WorkerPeer } from "./worker_peer.ts";
 import type { WorkerState } from "./worker_query.ts";
@@ -65,6 +69,7 @@ export class Models {
   readonly groups = new ModelGroups();
   /** What is told of them to clients. */
   readonly catalogue = new ModelCatalogue(this.groups);
+  readonly uploads: Uploads;
   readonly #registry: Registry | null;
   readonly #loads = new RequestKeys<Loaded>();
   readonly #unloads = new RequestKeys<true>();
@@ -78,6 +83,7 @@ export class Models {
   /** @param file keeps what is loaded beyond this controller's life; null where nothing does. */
   constructor(host: ModelsHost, file: RegistryFile | null) {
     this.#host = host;
+    this.uploads = new Uploads(host.clock, host.log, host.options.maxUploadBytes);
     this.#registry = file === null ? null : new Registry(file, host.log, () => ({
       nextId: this.#nextId,
       groups: [...this.groups],
@@ -102,7 +108,7 @@ export class Models {
     const perform = (done: (outcome: Outcome<Loaded>) => void) => {
       const refusal = this.#host.refusal("load") ?? this.#refusal(copies);
       if (refusal !== null) return done(refusal);
-      const asked = this.#choose(workers);
+      const asked = this.choose(workers);
       if ("status" in asked) return done(asked);
       this.#load(path, copies, asked, workers.length === 0, (firstId, facts, problem) => {
         if (facts === null) return done({ status: RequestStatus.error, message: problem });
@@ -257,7 +263,7 @@ export class Models {
   }
 
   /** The workers that a client names, by number or address; all when it names none. */
-  #choose(names: readonly string[]): readonly ReadyWorker[] | Refusal {
+  choose(names: readonly string[]): readonly ReadyWorker[] | Refusal {
     const ready = this.#host.ready();
     const nameOf = ({ peer }: ReadyWorker) => `${peer.id} (${peer.link.peer})`;
     const chosen = new Set<ReadyWorker>();
@@ -289,7 +295,8 @@ export class Models {
     this.#loading.add(range);
     this.#host.onLoad();
     const chosen = everywhere ? null : asked.map(({ peer }) => peer.link.peer);
-    loadOnWorkers(clock, log, options, asked, range, (facts, specs, problem) => {
+    const load = this.#loadOn.bind(this);
+    loadOnWorkers(this.#host.log, load, asked, range, (facts, specs, problem) => {
       this.#loading.delete(range);
       this.#host.onLoad();
       if (facts !== null) this.#add({ ...range, chosen, facts, specs }, asked);
@@ -341,8 +348,27 @@ export class Models {
     }
   }
 
-  #equipWith(group: ModelGroup, { peer, state }: ReadyWorker, done: () => void): void {
+  /** Loads copies of a model on a worker, which first gets the files of an uploaded one that it lacks. */
+  #loadOn(worker: ReadyWorker, range: ModelRange, done: OnLoaded): void {
     const { clock, log, options } = this.#host;
+    const { peer, state } = worker;
+    const load = (done: OnLoaded) => loadOnWorker(clock, log, options, peer, state, range, done);
+    load((facts, problem) => {
+      if (facts !== null || peer.lost || !range.path.startsWith(UPLOAD_PREFIX)) {
+        return done(facts, problem);
+      }
+      const others = this.#host.ready().filter((other) => other !== worker);
+      const from = others.map(({ peer }) => peer);
+      bringUpload(log, this.uploads.nextId(), range.path, from, peer, (brought) => {
+        if (brought === "") load(done);
+        else done(null, brought ?? problem);
+      });
+    });
+  }
+
+  #equipWith(group: ModelGroup, worker: ReadyWorker, done: () => void): void {
+    const { peer, state } = worker;
+    const { log } = this.#host;
     const take = (facts: LoadedModel | null, problem: string) => {
       if (facts === null || !sameSizes(facts, group.facts)) {
         const why = problem || "its model of that path has other sizes: the files differ";
@@ -365,7 +391,7 @@ export class Models {
       return take(null, (error as Error).message);
     }
     if (held !== null) take(held, "");
-    else loadOnWorker(clock, log, options, peer, state, group, take);
+    else this.#loadOn(worker, group, take);
   }
 }
 

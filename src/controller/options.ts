@@ -12,6 +12,8 @@ export interface ControllerOptions {
   readonly users: UserPolicy;
   /** Models, copies included. */
   readonly maxModels: number;
+  /** Bytes of one uploaded model. */
+  readonly maxUploadBytes: number;
   /** A model to load without being asked to, for schedulers that have no clients. */
   readonly preload: { readonly path: string; readonly copies: number } | null;
 }
@@ -24,5 +26,6 @@ export const DEFAULT_CONTROLLER_OPTIONS: ControllerOptions = {
   maxRequests: 100_000,
   users: DEFAULT_USER_POLICY,
   maxModels: 1_000_000,
+  maxUploadBytes: 4 * 2 ** 30,
   preload: null,
 };

@@ -29,6 +29,8 @@ import type { BackendModel, Failure } from "../worker/backend.ts";
 import { DEFAULT_WORKER_CONFIG, type WorkerConfig } from "../worker/config.ts";
 import { EmulatedBackend } from "../worker/emulated/backend.ts";
 import { WorkerServer } from "../worker/server.ts";
+import type { UploadStore } from "../worker/uploads/store.ts";
+import { DEFAULT_UPLOAD_LIMITS, Uploads } from "../worker/uploads/uploads.ts";
 import { INPUT_BYTES, makeModel, OUTPUT_BYTES, PAGE_BYTES } from "../worker/test_rig.ts";
 import { Controller, type ControllerOptions, DEFAULT_CONTROLLER_OPTIONS } from "./controller.ts";
 import type { RegistryFile } from "./registry.ts";
@@ -44,6 +46,8 @@ export interface WorkerOptions {
   /** The worker's clock less the controller's. */
   readonly offsetNs?: number;
   readonly link?: MemoryLinkOptions;
+  /** Takes uploads, into a store that the test may look into. */
+  readonly store?: UploadStore;
   /** What the controller takes for its address. */
   readonly name?: string;
 }
@@ -140,6 +144,9 @@ export class Cluster {
       config,
       log: (line) => lines.push(line),
       telemetry: metrics,
+      uploads: options.store === undefined
+        ? null
+        : new Uploads(clock, options.store, DEFAULT_UPLOAD_LIMITS),
     });
     return {
       server,

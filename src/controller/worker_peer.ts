@@ -79,10 +79,16 @@ export class WorkerPeer implements LinkHandler {
    * Sends an action without inputs. `onResult` is called once, later: with the worker's result, or with
    * an ErrorResult when the worker is lost. Returns the action's id.
    */
-  send<K extends ActionKind>(kind: K, header: Header<K>, onResult: OnResult): number {
+  send<K extends ActionKind>(
+    kind: K,
+    header: Header<K>,
+    onResult: OnResult,
+    payload: readonly Uint8Array[] = [],
+  ): number {
     const id = this.#nextActionId();
     this.#pending.set(id, { kind, onResult });
-    this.link.send(kind, id, header);
+    if (this.#lost) this.#failLater(id, ActionStatus.cancelled, "the worker was lost");
+    else this.link.send(kind, id, header, payload);
     return id;
   }
 
@@ -141,7 +147,7 @@ export class WorkerPeer implements LinkHandler {
       const { id, header, payload, bytes, latestNs } = transfer;
       const nowNs = this.#clock.now();
       if (nowNs + this.transferNs(bytes) > latestNs) {
-        this.#failLater(id);
+        this.#failLater(id, ActionStatus.sendTooLate, "its input could not be sent in time");
         continue;
       }
       this.#transfers++;
@@ -154,13 +160,12 @@ export class WorkerPeer implements LinkHandler {
   }
 
   /** In a call of its own: `sendInfer` has not returned the id yet. */
-  #failLater(id: number): void {
+  #failLater(id: number, status: number, message: string): void {
     this.#clock.at(this.#clock.now(), () => {
       const pending = this.#pending.get(id);
       if (pending === undefined) return;
       this.#pending.delete(id);
-      const message = "its input could not be sent in time";
-      pending.onResult(failure(id, pending, ActionStatus.sendTooLate, message));
+      pending.onResult(failure(id, pending, status, message));
     });
   }
 

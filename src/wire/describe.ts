@@ -5,6 +5,7 @@
  * units, as the system has always printed them.
  */
 import { MS } from "../core/clock.ts";
+import { uploadBytes, type UploadFile } from "./upload.ts";
 import type { AnyMessage, Header, Kind, ModelFacts } from "./messages.ts";
 
 /** The messages a controller sends to a worker. */
@@ -15,7 +16,11 @@ export type ActionKind =
   | "EvictWeights"
   | "ClearCache"
   | "GetWorkerState"
-  | "UnloadModel";
+  | "UnloadModel"
+  | "BeginUpload"
+  | "UploadChunk"
+  | "EndUpload"
+  | "ReadUpload";
 
 /** What a worker answers: the action's own result, or an error. */
 export type ResultKind = `${ActionKind}Result` | "ErrorResult";
@@ -29,6 +34,10 @@ export const ACTION_KINDS: readonly ActionKind[] = [
   "ClearCache",
   "GetWorkerState",
   "UnloadModel",
+  "BeginUpload",
+  "UploadChunk",
+  "EndUpload",
+  "ReadUpload",
 ];
 
 /** Whether messages of this kind are actions. */
@@ -91,6 +100,15 @@ export function describeAction(
         describeWindow(header, nowNs);
     case "UnloadModel":
       return `${name} model=${header.model_id} copies=${header.no_of_copies}`;
+    case "BeginUpload":
+      return `${name} upload=${header.upload_id} ${header.model_name} ` +
+        describeFiles(header.files);
+    case "UploadChunk":
+      return `${name} upload=${header.upload_id} file=${header.file} offset=${header.offset}`;
+    case "EndUpload":
+      return `${name} upload=${header.upload_id}${header.keep === 1 ? "" : " cancelled"}`;
+    case "ReadUpload":
+      return `${name} ${header.model_path} file=${header.file} offset=${header.offset}`;
     case "ClearCache":
     case "GetWorkerState":
       return name;
@@ -114,6 +132,12 @@ export function describeModel(
   model: ModelFacts & { readonly model_id: number; readonly model_path: string },
 ): string {
   return `M-${model.model_id} src=${model.model_path} ${describeModelFacts(model)}`;
+}
+
+/** E.g. `3 files, 2.0 MB`. */
+export function describeFiles(files: readonly UploadFile[]): string {
+  const count = files.length === 1 ? "1 file" : `${files.length} files`;
+  return `${count}, ${describeBytes(uploadBytes(files))}`;
 }
 
 /** Everything a worker holds, over several lines; ends with a line break. */
@@ -153,8 +177,14 @@ export function describeResult(
       } exec=${describeMs(header.exec.duration_ns)} copy_output=${
         describeMs(header.copy_output.duration_ns)
       } outputs=${header.output_sizes.length}`;
+    case "BeginUploadResult":
+      return header.complete === 1 ? `${name} is there already` : name;
+    case "ReadUploadResult":
+      return header.files.length === 0 ? name : `${name} ${describeFiles(header.files)}`;
     case "ClearCacheResult":
     case "UnloadModelResult":
+    case "UploadChunkResult":
+    case "EndUploadResult":
       return name;
     case "GetWorkerStateResult":
       return `${name}:${describeWorkerState(header)}`;

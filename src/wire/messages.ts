@@ -18,6 +18,7 @@ import {
   text,
   uint,
 } from "./schema.ts";
+import { MAX_UPLOAD_FILES, UPLOAD_CHUNK_BYTES } from "./upload.ts";
 
 /** Raised when a peer could not understand us any more. Peers must have the same number. */
 export const PROTOCOL_VERSION = 2;
@@ -86,6 +87,16 @@ const signature = {
   outputs: list(tensor, MAX_TENSORS),
 };
 
+/** The files of an uploaded model: see upload.ts. */
+const uploadFiles = list(
+  record({ name: text(100), size: bytes, sha256: text(64) }),
+  MAX_UPLOAD_FILES,
+);
+/** A piece of a file, counted from 0, in the payload; each file's pieces are sent in their order. */
+const piece = { upload_id: id, file: uint(MAX_UPLOAD_FILES - 1), offset: bytes };
+/** Ends an upload: the files are kept when `keep` is 1 and they are whole, and forgotten otherwise. */
+const uploadEnd = { upload_id: id, keep: uint(1) };
+
 /** What a worker tells of a model that it has loaded. */
 export const checkLoadedModel = record({ ...modelFacts, ...signature });
 
@@ -143,6 +154,23 @@ const kinds = {
   GetWorkerState: { number: 21, header: record({}) },
   /** Forgets the models that there are of model_id … model_id + no_of_copies - 1. */
   UnloadModel: { number: 22, header: record({ model_id: id, no_of_copies: uint(MAX_MODELS) }) },
+  /** Announces the files of a model: their pieces follow, unless the worker has them already. */
+  BeginUpload: {
+    number: 23,
+    header: record({ upload_id: id, model_name: text(100), files: uploadFiles }),
+  },
+  UploadChunk: { number: 24, header: record(piece) },
+  EndUpload: { number: 25, header: record(uploadEnd) },
+  /** Asks for a piece of an uploaded model's file; of 0 bytes, for what files there are. */
+  ReadUpload: {
+    number: 26,
+    header: record({
+      model_path: path,
+      file: uint(MAX_UPLOAD_FILES - 1),
+      offset: bytes,
+      length: uint(UPLOAD_CHUNK_BYTES),
+    }),
+  },
 
   // Results: worker -> controller, with the action's id.
   LoadModelFromDiskResult: {
@@ -205,6 +233,12 @@ const kinds = {
     }),
   },
   UnloadModelResult: { number: 38, header: record({ ...handling }) },
+  /** `complete` is 1 when the worker has it all. */
+  BeginUploadResult: { number: 39, header: record({ ...handling, complete: uint(1) }) },
+  UploadChunkResult: { number: 40, header: record({ ...handling }) },
+  EndUploadResult: { number: 41, header: record({ ...handling }) },
+  /** Payload: the piece. `files` only where 0 bytes were asked for. */
+  ReadUploadResult: { number: 42, header: record({ ...handling, files: uploadFiles }) },
   /** Any action that failed. `action_type` is the failed action's kind number less 16. */
   ErrorResult: {
     number: 47,
@@ -270,6 +304,20 @@ const kinds = {
     }),
   },
 
+  /** Announces the files of a model: their pieces follow, unless the answer says that all have them. */
+  BeginUploadRequest: {
+    number: 71,
+    header: record({
+      user_id: id,
+      model_name: text(100),
+      files: uploadFiles,
+      /** Numbers or addresses of the workers that are to have it; none for all. */
+      workers: list(text(256), MAX_CHOSEN_WORKERS),
+    }),
+  },
+  UploadChunkRequest: { number: 72, header: record(piece) },
+  EndUploadRequest: { number: 73, header: record(uploadEnd) },
+
   // Responses: controller -> client, with the request's id.
   /** Payload: the output. */
   InferResponse: { number: 80, header: record({ output_size: bytes }) },
@@ -319,6 +367,17 @@ const kinds = {
     }),
   },
   ClusterStateResponse: { number: 86, header: record(clusterState) },
+  BeginUploadResponse: {
+    number: 87,
+    header: record({ upload_id: id, model_path: path, complete: uint(1) }),
+  },
+  /** All workers have it: another may be sent. */
+  UploadChunkResponse: { number: 88, header: record({}) },
+  /** `message` says which workers have not got it, and why. */
+  EndUploadResponse: {
+    number: 89,
+    header: record({ model_path: path, no_of_workers: uint(), message }),
+  },
   /** Any request that failed. `request_type` is the failed request's kind number less 64. */
   ErrorResponse: {
     number: 95,

@@ -29,6 +29,8 @@ const window = { earliest_ns: 0, latest_ns: 1e15 };
 const model_id = FIRST_ID;
 
 /** A header of each kind that somebody may send to a node that listens. */
+const file = { name: "model.onnx", size: 8, sha256: "0".repeat(64) };
+
 const samples: { readonly [K in Kind]?: Header<K> } = {
   Hello: { version: PROTOCOL_VERSION, role: "client", token: "" },
   Ping: {},
@@ -53,6 +55,10 @@ const samples: { readonly [K in Kind]?: Header<K> } = {
   EvictWeights: { model_id, gpu_id: 0, ...window },
   GetWorkerState: {},
   UnloadModel: { model_id, no_of_copies: 1 },
+  BeginUpload: { upload_id: 0, model_name: "m", files: [file] },
+  UploadChunk: { upload_id: 0, file: 0, offset: 0 },
+  EndUpload: { upload_id: 0, keep: 1 },
+  ReadUpload: { model_path: "uploads/m/0000000000000000", file: 0, offset: 0, length: 8 },
   LoadModelFromDiskResult: { ...handling, ...timing, copies_created: 1, ...facts },
   LoadWeightsResult: { ...handling, ...timing },
   InferResult: {
@@ -80,6 +86,9 @@ const samples: { readonly [K in Kind]?: Header<K> } = {
   UnloadModelRequest: { user_id: 1, model_id, no_of_copies: 1, key: "k" },
   DescribeModelsRequest: { user_id: 1, model_id, revision: 0 },
   ClusterStateRequest: { cursor: 0 },
+  BeginUploadRequest: { user_id: 1, model_name: "m", files: [file], workers: [] },
+  UploadChunkRequest: { upload_id: 1, file: 0, offset: 0 },
+  EndUploadRequest: { upload_id: 1, keep: 1 },
   InferResponse: { output_size: 0 },
   ErrorResponse: { request_type: 0, status: 1, message: "no" },
 };

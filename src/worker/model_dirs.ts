@@ -4,6 +4,8 @@
  */
 import { isAbsolute, relative, resolve } from "node:path";
 
+import { UPLOAD_PREFIX } from "../wire/upload.ts";
+
 /** Longer paths are refused; it is also what Linux allows. */
 export const MAX_PATH_LENGTH = 4096;
 
@@ -16,25 +18,33 @@ export class ModelDirs {
   /** Absolute. Relative paths are looked up in them in this order. */
   readonly dirs: readonly string[];
   readonly #confined: boolean;
+  readonly #uploads: string | null;
 
-  private constructor(dirs: readonly string[], confined: boolean) {
+  private constructor(dirs: readonly string[], confined: boolean, uploads: string | null) {
     this.dirs = dirs.map((dir) => resolve(dir));
     this.#confined = confined;
+    this.#uploads = uploads === null ? null : resolve(uploads);
   }
 
   /** Only what is in these directories may be read. */
   static only(...dirs: readonly string[]): ModelDirs {
-    return new ModelDirs(dirs, true);
+    return new ModelDirs(dirs, true, null);
+  }
+
+  /** The same with a directory of uploaded models, whose paths begin with `uploads/` wherever it is. */
+  withUploads(directory: string): ModelDirs {
+    return new ModelDirs(this.dirs, this.#confined, directory);
   }
 
   /** Anything may be read; relative paths are looked up in `dir`. For what a user does by hand. */
   static anywhere(dir: string): ModelDirs {
-    return new ModelDirs([dir], false);
+    return new ModelDirs([dir], false, null);
   }
 
   /** The directories as the system names them, symbolic links followed; null when anything may be read. */
   get realDirs(): readonly string[] | null {
-    return this.#confined ? this.dirs.map(realPath).filter((dir) => dir !== null) : null;
+    if (!this.#confined) return null;
+    return this.#all.map(realPath).filter((dir) => dir !== null);
   }
 
   /**
@@ -50,6 +60,11 @@ export class ModelDirs {
           `${path.length}`,
       );
     }
+    if (this.#uploads !== null && path.startsWith(UPLOAD_PREFIX)) {
+      const upload = resolve(this.#uploads, path.slice(UPLOAD_PREFIX.length));
+      if (!contains(this.#uploads, upload)) throw this.#outside(path);
+      return [upload];
+    }
     if (!isAbsolute(path)) {
       const inside = this.dirs.filter((dir) =>
         !this.#confined || contains(dir, resolve(dir, path))
@@ -58,7 +73,7 @@ export class ModelDirs {
       return inside.map((dir) => resolve(dir, path));
     }
     const absolute = resolve(path);
-    const roots = [...this.dirs, ...this.realDirs ?? []];
+    const roots = [...this.#all, ...this.realDirs ?? []];
     if (this.#confined && !roots.some((dir) => contains(dir, absolute))) throw this.#outside(path);
     return [absolute];
   }
@@ -73,9 +88,13 @@ export class ModelDirs {
     if (realDirs !== null && !isInside(file, realDirs)) throw this.#outside(file);
   }
 
+  get #all(): readonly string[] {
+    return this.#uploads === null ? this.dirs : [...this.dirs, this.#uploads];
+  }
+
   #outside(path: string): ModelFileError {
     return new ModelFileError(
-      `${path} is not in this worker's model directories, ${this.dirs.join(", ")}: put the model ` +
+      `${path} is not in this worker's model directories, ${this.#all.join(", ")}: put the model ` +
         "there, or start the worker with --model-dir",
     );
   }

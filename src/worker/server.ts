@@ -13,6 +13,7 @@ import { Activity, ErrorDigest } from "./activity.ts";
 import type { Backend } from "./backend.ts";
 import type { WorkerConfig } from "./config.ts";
 import { Session, type SessionContext } from "./session.ts";
+import type { Uploads } from "./uploads/uploads.ts";
 import { WorkerNode } from "./worker_node.ts";
 
 export interface WorkerServerOptions {
@@ -24,6 +25,8 @@ export interface WorkerServerOptions {
   readonly log: Log;
   /** Takes a record of each action, or task of one; absent when there is no use for them. */
   readonly telemetry?: WorkerTelemetry | undefined;
+  /** Takes uploads; null or absent where none are taken. */
+  readonly uploads?: Uploads | null | undefined;
 }
 
 /** Time between two lines of counts. */
@@ -45,10 +48,11 @@ export class WorkerServer {
   #report: Timer | null = null;
   #closed = false;
 
-  constructor({ clock, backend, config, log, telemetry }: WorkerServerOptions) {
+  constructor({ clock, backend, config, log, telemetry, uploads }: WorkerServerOptions) {
     this.#clock = clock;
     this.#log = log;
-    this.node = new WorkerNode({ clock, backend, config, onNote: (note) => log(`Note: ${note}`) });
+    const onNote = (note: string) => log(`Note: ${note}`);
+    this.node = new WorkerNode({ clock, backend, config, onNote, uploads });
     this.#context = {
       clock,
       node: this.node,

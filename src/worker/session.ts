@@ -34,7 +34,13 @@ export interface SessionContext {
 const MAX_MESSAGE_LENGTH = 4096;
 
 /** These come by the thousand: they are counted, not printed. */
-const QUIET: ReadonlySet<ActionKind> = new Set(["Infer", "LoadWeights", "EvictWeights"]);
+const QUIET: ReadonlySet<ActionKind> = new Set([
+  "Infer",
+  "LoadWeights",
+  "EvictWeights",
+  "UploadChunk",
+  "ReadUpload",
+]);
 
 export class Session implements LinkHandler, Requester {
   readonly link: Link;
@@ -57,10 +63,14 @@ export class Session implements LinkHandler, Requester {
       case "Infer":
       case "LoadWeights":
       case "EvictWeights":
+      case "UploadChunk":
+      case "ReadUpload":
         return this.#submit(message);
       case "LoadModelFromDisk":
       case "ClearCache":
       case "UnloadModel":
+      case "BeginUpload":
+      case "EndUpload":
       case "GetWorkerState": {
         const nowNs = this.#context.clock.now() - this.link.sync.offsetNs;
         this.#context.log(`Received ${describeAction(message, nowNs)}`);

@@ -21,6 +21,7 @@ import { LoadModelAction, type LoadModelContext, loadModelProblem } from "./load
 import { type Model, ModelRegistry } from "./model_registry.ts";
 import { SerialExecutor } from "./serial_executor.ts";
 import { UnloadModelAction } from "./unload_model_action.ts";
+import type { Uploads } from "./uploads/uploads.ts";
 import { EvictWeightsAction, LoadWeightsAction } from "./weights_actions.ts";
 
 export interface WorkerNodeOptions {
@@ -29,6 +30,8 @@ export interface WorkerNodeOptions {
   readonly config: WorkerConfig;
   /** See {@link LoadModelContext.onNote}. */
   readonly onNote?: (note: string) => void;
+  /** Takes uploads; null or absent where none are taken. */
+  readonly uploads?: Uploads | null | undefined;
 }
 
 export class WorkerNode {
@@ -36,6 +39,7 @@ export class WorkerNode {
   readonly gpus: readonly Gpu[];
   readonly #clock: Clock;
   readonly #backend: Backend;
+  readonly #uploads: Uploads | null;
   readonly #pageBytes: number;
   readonly #memory: HostMemory;
   readonly #batchLimits: BatchLimits;
@@ -45,8 +49,9 @@ export class WorkerNode {
   #draining = false;
   #closed = false;
 
-  constructor({ clock, backend, config, onNote }: WorkerNodeOptions) {
+  constructor({ clock, backend, config, onNote, uploads }: WorkerNodeOptions) {
     this.#clock = clock;
+    this.#uploads = uploads ?? null;
     this.#backend = backend;
     this.#pageBytes = config.weights_cache_page_size;
     this.registry = new ModelRegistry(config.max_models);
@@ -135,6 +140,16 @@ export class WorkerNode {
             { backend: this.#backend, registry: this.registry, gpus: this.gpus },
           ),
         );
+      case "BeginUpload":
+      case "UploadChunk":
+      case "EndUpload":
+      case "ReadUpload":
+        if (this.#uploads !== null) return this.#uploads.submit(message, requester);
+        return requester.onFailure(
+          { kind: message.kind, id: message.id, receivedNs },
+          ActionStatus.invalidAction,
+          "this worker takes no uploads: start it with --upload-dir, or with --model-dir",
+        );
       case "GetWorkerState":
         requester.onSuccess({ kind: "GetWorkerState", id: message.id, receivedNs }, this.state());
     }
@@ -158,6 +173,7 @@ export class WorkerNode {
 
   /** Forgets what waits on behalf of a controller that is gone. What runs is left to end. */
   abandon(requester: Requester): void {
+    this.#uploads?.abandon(requester);
     for (const executor of this.#executors()) {
       executor.abandon((action) => action.requester === requester);
     }
@@ -172,6 +188,7 @@ export class WorkerNode {
   close(): void {
     if (this.#closed) return;
     this.#closed = this.#draining = true;
+    this.#uploads?.close();
     for (const executor of this.#executors()) executor.close();
     this.#backend.close();
     for (const executor of this.#executors()) executor.failRunning();

@@ -52,6 +52,10 @@ const ACTION_TYPES = [
   "clear_cache",
   "get_state",
   "unload_model",
+  "begin_upload",
+  "upload_chunk",
+  "end_upload",
+  "read_upload",
 ] as const;
 const TASKS = [
   "load_model",

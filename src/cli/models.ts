@@ -1,0 +1,199 @@
+/** `clockwork models`: lists, uploads, loads and unloads a controller's models. */
+import { Command, InvalidArgumentError } from "commander";
+import { basename, dirname, resolve } from "node:path";
+import {
+  type ClockworkClient,
+  connect,
+  CONTROLLER_PORT,
+  modelFiles,
+  RequestError,
+  UploadFileError,
+} from "../client/mod.ts";
+import { describeBytes } from "../wire/describe.ts";
+import { parseAddress } from "../wire/tcp.ts";
+import {
+  addCredentialOptions,
+  asPeer,
+  type CredentialOptions,
+  credentialsHelp,
+  readCredentials,
+} from "./access_options.ts";
+import { CliError, UsageError } from "./exit.ts";
+import { parseInteger } from "./parse.ts";
+
+interface Options extends CredentialOptions {
+  readonly json: boolean;
+}
+
+interface LoadOptions extends Options {
+  readonly copies: number;
+  readonly worker?: readonly string[];
+}
+
+interface UploadOptions extends Options {
+  readonly name?: string;
+  readonly load?: number;
+  readonly worker?: readonly string[];
+}
+
+const copies = parseInteger(1, 1_000_000);
+const WORKER = "a worker that is to have it, by number or address; repeatable (default: all)";
+
+export function modelsCommand(): Command {
+  const command = new Command("models")
+    .description("Lists, uploads, loads and unloads the models of a controller.")
+    .addHelpText("after", `\nEnvironment:\n${credentialsHelp(21)}`);
+  subcommand(command, "ls", "Lists the models that are loaded.")
+    .action((address: string, options: Options) =>
+      run(address, options, (client) => list(client, options))
+    );
+  subcommand(command, "upload", "Sends a model's files to the workers, which keep them.")
+    .argument("<path>", "an .onnx file, or a folder with one, model.json and files of weights")
+    .option("--name <name>", "what to call it (default: the name of the folder or file)")
+    .option("--load <copies>", "load so many copies then", copies)
+    .option("--worker <worker>", WORKER, repeated)
+    .action((address: string, path: string, options: UploadOptions) =>
+      run(address, options, (client) => upload(client, path, options))
+    );
+  subcommand(command, "load", "Loads copies of a model.")
+    .argument("<path>", "as `upload` has printed it, or as workers find it")
+    .option("--copies <n>", "how many", copies, 1)
+    .option("--worker <worker>", WORKER, repeated)
+    .action((address: string, path: string, options: LoadOptions) =>
+      run(address, options, (client) => load(client, path, options.copies, options))
+    );
+  subcommand(command, "unload", "Unloads models: their last requests are served first.")
+    .argument("<ids...>", "numbers of models, or ranges of them, e.g. 3 7-9", parseIds)
+    .action((address: string, ids: readonly Ids[], options: Options) =>
+      run(address, options, (client) => unload(client, ids, options))
+    );
+  return command;
+}
+
+function subcommand(command: Command, name: string, description: string): Command {
+  return addCredentialOptions(
+    command.command(name).description(description)
+      .argument(
+        "<address>",
+        `the controller, HOST[:PORT]; the port is ${CONTROLLER_PORT} by default`,
+      ),
+  ).option("--json", "print the result as JSON", false);
+}
+
+function repeated(value: string, before: readonly string[] | undefined): readonly string[] {
+  return [...before ?? [], value];
+}
+
+interface Ids {
+  readonly first: number;
+  readonly copies: number;
+}
+
+function parseIds(text: string, before: readonly Ids[] | undefined): readonly Ids[] {
+  const match = /^(\d{1,10})(?:-(\d{1,10}))?$/.exec(text);
+  const first = Number(match?.[1]);
+  const copies = Number(match?.[2] ?? match?.[1]) - first + 1;
+  if (match === null || copies < 1 || copies > 1_000_000) {
+    throw new InvalidArgumentError("Expected a model's number, or a range such as 7-9.");
+  }
+  return [...before ?? [], { first, copies }];
+}
+
+async function run(
+  address: string,
+  options: Options,
+  work: (client: ClockworkClient) => Promise<void>,
+): Promise<void> {
+  try {
+    parseAddress(address, CONTROLLER_PORT);
+  } catch (error) {
+    throw new UsageError((error as Error).message);
+  }
+  const credentials = readCredentials(options);
+  let client: ClockworkClient;
+  try {
+    client = await connect(address, { ...asPeer(credentials), reconnectNs: 0 });
+  } catch (error) {
+    throw new CliError((error as Error).message);
+  }
+  try {
+    await work(client);
+  } catch (error) {
+    const told = error instanceof RequestError || error instanceof UploadFileError;
+    throw told ? new CliError(error.message) : error;
+  } finally {
+    await client.close();
+  }
+}
+
+async function list(client: ClockworkClient, { json }: Options): Promise<void> {
+  const catalogue = await client.describeModels();
+  const models = catalogue.models;
+  if (json) return console.log(JSON.stringify(models));
+  for (const { id, copies, path, status } of models) {
+    console.log(`${idsOf(id, copies).padEnd(12)} ${status.padEnd(12)} ${path}`);
+  }
+  console.error(`${models.reduce((sum, { copies }) => sum + copies, 0)} models`);
+}
+
+async function load(
+  client: ClockworkClient,
+  path: string,
+  copies: number,
+  { worker = [], json }: { readonly worker?: readonly string[]; readonly json: boolean },
+): Promise<void> {
+  const models = await client.loadModel(path, copies, worker);
+  const { id } = models[0]!;
+  if (json) console.log(JSON.stringify({ id, copies, path }));
+  else console.log(`Loaded ${path} as ${idsOf(id, copies)}`);
+}
+
+async function upload(
+  client: ClockworkClient,
+  path: string,
+  { name, load: copies, worker = [], json }: UploadOptions,
+): Promise<void> {
+  const files = await modelFiles(path);
+  const called = name ?? nameOf(path);
+  const progress = Deno.stderr.isTerminal();
+  const uploaded = await client.uploadModel(called, files, {
+    workers: worker,
+    onProgress: (sent, total) => {
+      if (progress) show(`\r${called}: ${describeBytes(sent)} of ${describeBytes(total)}   `);
+    },
+  });
+  if (progress && uploaded.workers !== null) show("\n");
+  if (uploaded.problems !== "") console.error(`Not on all workers: ${uploaded.problems}`);
+  if (copies !== undefined) return await load(client, uploaded.path, copies, { worker, json });
+  if (json) return console.log(JSON.stringify(uploaded));
+  const where = uploaded.workers === null
+    ? "was there already"
+    : `is on ${uploaded.workers} workers`;
+  console.log(`${uploaded.path} ${where}`);
+}
+
+async function unload(
+  client: ClockworkClient,
+  ranges: readonly Ids[],
+  { json }: Options,
+): Promise<void> {
+  for (const { first, copies } of ranges) {
+    await client.unloadModels(first, copies);
+    if (!json) console.log(`Unloaded ${idsOf(first, copies)}`);
+  }
+  if (json) console.log(JSON.stringify({ unloaded: ranges }));
+}
+
+function idsOf(first: number, copies: number): string {
+  return copies === 1 ? `model ${first}` : `models ${first}-${first + copies - 1}`;
+}
+
+/** Of `a/NAME/model.onnx` and `a/NAME`, NAME; of `a/NAME.onnx`, too. */
+function nameOf(path: string): string {
+  const name = basename(resolve(path)).replace(/\.onnx$/, "");
+  return name === "model" ? basename(dirname(resolve(path))) : name;
+}
+
+function show(text: string): void {
+  Deno.stderr.writeSync(new TextEncoder().encode(text));
+}

@@ -31,6 +31,9 @@ export interface ByteStream {
 /** As {@link Accept}, where peers of several roles may come. */
 export type AcceptPeer = (link: Link, peerRole: Role) => LinkHandler;
 
+/** Why a link ends whose peer hangs up without a Goodbye. */
+export const CLOSED_BY_PEER = "closed by the peer";
+
 /** After `close`, the link ends when the peer has taken nothing for this long, or in any case … */
 const CLOSE_STALL_NS = 1 * SECOND;
 /** … this long after it. */
@@ -234,7 +237,7 @@ export class Connection implements Link {
         const n = await this.#stream.read(parser.target());
         if (this.#ended) return;
         if (n === null) {
-          this.#end(parser.idle ? "closed by the peer" : "closed by the peer within a message");
+          this.#end(parser.idle ? CLOSED_BY_PEER : `${CLOSED_BY_PEER} within a message`);
           return;
         }
         this.#pulse?.heard();

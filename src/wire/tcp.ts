@@ -1,7 +1,7 @@
 /** Links over Deno TCP. The only file that opens sockets. */
 import { type Clock, SECOND } from "../core/clock.ts";
 import { addressRefusal, isLocal, LOCAL_ONLY } from "./access.ts";
-import { type AcceptPeer, type ByteStream, Connection } from "./connection.ts";
+import { type AcceptPeer, type ByteStream, CLOSED_BY_PEER, Connection } from "./connection.ts";
 import type { ConnectionOptions } from "./connection_options.ts";
 import type { Accept } from "./link.ts";
 import { connectTls, serveTls, type TlsIdentity } from "./tls.ts";
@@ -45,7 +45,10 @@ export interface ListenOptions extends PeerOptions {
   readonly maxConnectionsPerAddress?: number;
   /** Whether a peer's address is of this machine, given our end's; by default by {@link isLocal}. */
   readonly isLocal?: (local: string, remote: string) => boolean;
-  /** Told of connections that ended before the peer had said that it is one we talk to. */
+  /**
+   * Told of connections that ended before the peer had said that it is one we talk to; not of those that
+   * ended without a word, as health checks of the port do.
+   */
   readonly onRefused?: (peer: string, reason: string) => void;
 }
 
@@ -97,12 +100,16 @@ export function listen(
     const { tls } = options;
     const stream = tls === undefined ? socket : serveTls(socket, tls);
     const name = formatAddress(remote);
-    const connection = new Connection(
+    const connection: Connection = new Connection(
       stream,
       clock,
       { ...options, address: name, helloLast: true },
       accept,
-      (reason) => options.onRefused?.(name, reason),
+      (reason) => {
+        // Who leaves without a word has only looked whether the port is open, as health checks do.
+        const looked = reason === CLOSED_BY_PEER && connection.traffic.receivedBytes === 0;
+        if (!looked) options.onRefused?.(name, reason);
+      },
     );
     const local = (options.isLocal ?? isLocal)(conn.localAddr.hostname, remote.hostname);
     const refused = tls === undefined ? addressRefusal(options.access ?? LOCAL_ONLY, local) : null;

@@ -7,7 +7,7 @@ export function httpRequest(
   body: readonly Uint8Array[],
 ): Uint8Array {
   const length = body.reduce((sum, piece) => sum + piece.length, 0);
-  const all = { host: "bench", ...headers, "content-length": `${length}` };
+  const all = { host: "127.0.0.1", ...headers, "content-length": `${length}` };
   const lines = Object.entries(all).map(([name, value]) => `${name}: ${value}\r\n`).join("");
   const head = new TextEncoder().encode(`POST ${path} HTTP/1.1\r\n${lines}\r\n`);
   const request = new Uint8Array(head.length + length);

@@ -176,11 +176,12 @@ function report(partitions: readonly Partition[], { client, beliefs }: Nodes): v
   // The machine is one, so the offset does not change: what it was in quiet is right.
   const quiet = beliefs.filter(({ atMs }) => atMs < partitions[0]!.cutMs).slice(-8);
   const trueMs = quiet.map(({ offsetMs }) => offsetMs).sort((a, b) => a - b)[quiet.length >> 1]!;
-  const clockErrorMs = (fromMs: number, untilMs: number) =>
-    Math.max(
-      ...beliefs.filter(({ atMs }) => atMs >= fromMs && atMs < untilMs)
-        .map(({ offsetMs }) => Math.abs(offsetMs - trueMs)),
-    );
+  const clockErrorMs = (fromMs: number, untilMs: number) => {
+    const errors = beliefs.filter(({ atMs }) => atMs >= fromMs && atMs < untilMs)
+      .map(({ offsetMs }) => Math.abs(offsetMs - trueMs));
+    return errors.length === 0 ? "-" : Math.max(...errors).toFixed(2);
+  };
+  const ms = (value: number) => Number.isNaN(value) ? "-" : value.toFixed(0);
   const problems: string[] = [];
   for (const { between, cutMs, joinedMs, untilMs } of partitions) {
     const before = sum(buckets, cutMs - BEFORE_MS, cutMs);
@@ -190,8 +191,8 @@ function report(partitions: readonly Partition[], { client, beliefs }: Nodes): v
     const row = (when: string, of: Bucket, fromMs: number, toMs: number, after = "") =>
       rows.push([
         ...[between, when, ...COUNTS.map((name) => `${of[name]}`)],
-        ...[0.5, 0.99, 1].map((share) => quantileMs(of, share).toFixed(0)),
-        ...[clockErrorMs(fromMs, toMs).toFixed(2), after],
+        ...[0.5, 0.99, 1].map((share) => ms(quantileMs(of, share))),
+        ...[clockErrorMs(fromMs, toMs), after],
       ]);
     const range = (when: string, fromMs: number, toMs: number, after?: string) =>
       row(when, sum(buckets, fromMs, toMs), fromMs, toMs, after);

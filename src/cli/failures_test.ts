@@ -121,3 +121,21 @@ Deno.test("a client whose controller does not come back says so, with what is un
     /^error: the controller is gone: .*; it could not be made again within 0\.2 s: .*nothing listens/m,
   );
 });
+
+Deno.test("a client that is told to stop while its controller is away ends at once, with 0 and its summary", async () => {
+  await using processes = new Processes();
+  const worker = await processes.worker();
+  const controller = await processes.controller([worker]);
+  const client = processes.start([
+    ...["client", controller.address, "simple"],
+    ...["--interval", "100ms", "--slo", "1s"],
+  ]);
+  await client.printed(/throughput=[1-9]/);
+  controller.process.kill();
+  await client.printed("; reconnecting");
+  client.signal("SIGTERM");
+  const { code, stdout, stderr } = await client.ended;
+  assert.equal(stderr, "");
+  assert.equal(code, 0);
+  assert.match(stdout, /^requests=\d+ success=\d+/m);
+});

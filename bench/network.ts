@@ -37,6 +37,7 @@ const AS_GOOD = 0.95;
 interface Options {
   /** In nanoseconds. */
   readonly delay: number;
+  readonly ahead: number;
   /** In percent. */
   readonly loss: number;
   readonly cut: number;
@@ -83,6 +84,7 @@ class Nodes implements AsyncDisposable {
     const controller = this.#run(CONTROLLER, [
       ...["controller", "INFER4", `${this.#network.address(WORKER)}:${PORT}`],
       ...["-p", `${PORT}`, "--metrics", `${METRICS_PORT}`],
+      ...["--schedule-ahead", `${this.#options.ahead}`],
     ]);
     await controller.line(/Awaiting LoadModel/);
     this.#watchClock();
@@ -226,6 +228,13 @@ await new Command("bench:network")
     "Runs a cluster on three hosts of a made-up network, and cuts them off from each other.",
   )
   .addOption(time("--delay <time>", "from one host to another, each way", 20 * MS))
+  .addOption(
+    time(
+      "--ahead <time>",
+      "schedule_ahead of the controller: more than the way to the worker",
+      40 * MS,
+    ),
+  )
   .option("--loss <percent>", "packets that are lost", Number, 1)
   .addOption(time("--cut <time>", "how long hosts are cut off from each other", 5 * SECOND))
   .option("--rate <n>", "requests a second", parseInteger(1, 100_000), 300)

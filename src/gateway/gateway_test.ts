@@ -49,6 +49,9 @@ Deno.test("server metadata, liveness and readiness", async () => {
   assert.equal(ready.status, 200);
   assert.deepEqual(await ready.json(), { ready: true, controller: "serving" });
   assert.equal(ready.headers.get("content-type"), "application/json");
+  const head = await rig.ask("/v2", { method: "HEAD" });
+  assert.equal(head.status, 200);
+  assert.equal(await head.text(), "");
 });
 
 Deno.test("model metadata, with and without a version, and readiness", async () => {

@@ -15,7 +15,7 @@ import {
   limitsOf,
   readHttpAccess,
 } from "./http_options.ts";
-import { CLIENT_PORT } from "./ports.ts";
+import { CLIENT_PORT, HTTP_PORT } from "./ports.ts";
 import { parseInteger } from "./parse.ts";
 import { openTracing } from "./tracing.ts";
 import { StopSignals } from "./stop_signals.ts";
@@ -31,7 +31,7 @@ export function gatewayCommand(): Command {
   const command = new Command("gateway")
     .description("Serves a controller's models over HTTP, by the Open Inference Protocol.")
     .argument("<address>", `the controller, HOST[:PORT]; the port is ${CLIENT_PORT} by default`)
-    .option("-p, --port <port>", "port for HTTP", parseInteger(1, 65535), 8000)
+    .option("-p, --port <port>", "port for HTTP", parseInteger(1, 65535), HTTP_PORT)
     .option("--host <address>", "address to listen on", "127.0.0.1")
     .option("--user <n>", "number of the user to ask as", parseInteger(0, 0xffff_ffff), 0)
     .addOption(drainOption());

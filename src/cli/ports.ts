@@ -4,3 +4,5 @@
 export const WORKER_PORT = 12345;
 /** Controllers, for clients and for workers that join. */
 export const CLIENT_PORT = 12346;
+/** Gateways, for HTTP. */
+export const HTTP_PORT = 8000;

@@ -2,7 +2,7 @@
 import { Argument, Command } from "commander";
 import config from "../../deno.json" with { type: "json" };
 import { SystemClock } from "../core/system_clock.ts";
-import { CLIENT_PORT, WORKER_PORT } from "./ports.ts";
+import { CLIENT_PORT, HTTP_PORT, WORKER_PORT } from "./ports.ts";
 import { CliError } from "./exit.ts";
 import { parseInteger } from "./parse.ts";
 import { benchmark } from "./profile/benchmark.ts";
@@ -21,6 +21,7 @@ interface Options {
 }
 
 const parsePort = parseInteger(1, 65535);
+const PORTS = [WORKER_PORT, CLIENT_PORT, HTTP_PORT];
 
 export function profileCommand(): Command {
   return new Command("profile")
@@ -31,7 +32,7 @@ export function profileCommand(): Command {
     .addArgument(new Argument("[check]", "only check").choices(["check"]))
     .option(
       "-p, --port <port>",
-      `a port that should be free (repeatable; ${WORKER_PORT} and ${CLIENT_PORT} by default)`,
+      `a port that should be free (repeatable; by default ${PORTS.join(", ")})`,
       (text: string, earlier: number[] | undefined) => [...(earlier ?? []), parsePort(text)],
     )
     .option("--json", "print what was found as JSON", false)
@@ -51,7 +52,7 @@ async function run(measure: boolean, { port, json }: Options): Promise<void> {
       ...systemChecks(machine),
       // Before the GPUs are opened, which keeps the machine busy.
       ...await timingChecks(clock),
-      ...clusterChecks(machine, modelDir(), port ?? [WORKER_PORT, CLIENT_PORT]),
+      ...clusterChecks(machine, modelDir(), port ?? PORTS),
       ...await gpuChecks(clock, modelDir()),
     ];
     if (!json) {

@@ -288,7 +288,6 @@ export class Models {
     everywhere: boolean,
     done: (firstId: number, facts: LoadedModel | null, problem: string) => void,
   ): void {
-    const { clock, log, options } = this.#host;
     const firstId = this.#nextId;
     this.#nextId += copies;
     const range = { firstId, copies, path };

@@ -13,13 +13,16 @@ const ROOT = new URL("../../", import.meta.url);
 export async function argumentsProblem(args: readonly string[]): Promise<string | null> {
   const program = await makeProgram(args);
   let problem: string | null = null;
-  program.configureOutput({ writeErr: () => {}, writeOut: () => {} });
-  for (const command of program.commands) {
+  const disarm = (command: Command) => {
     command.configureOutput({ writeErr: () => {}, writeOut: () => {} });
+    for (const sub of command.commands) disarm(sub);
+    // One that has others below it runs one of them.
+    if (command.commands.length > 0) return;
     command.action(() => {
       problem = operandsProblem(command);
     });
-  }
+  };
+  disarm(program);
   try {
     await program.parseAsync([...args], { from: "user" });
     return problem;

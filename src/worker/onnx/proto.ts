@@ -3,6 +3,7 @@
  * almost everywhere; the types here say what its decoder really makes.
  */
 import proto from "onnx-proto";
+import { checkFields } from "./check_fields.ts";
 
 /** protobufjs makes a `Long` of an int64; `Number(x)` reads either. */
 export type Int64 = number | { toString(): string };
@@ -94,6 +95,7 @@ export class NotOnnxError extends Error {
 export function decodeModel(bytes: Uint8Array): Model {
   let model: Model;
   try {
+    checkFields(bytes);
     model = codec.decode(bytes);
   } catch (error) {
     throw new NotOnnxError(`not an ONNX file: ${(error as Error).message}`);

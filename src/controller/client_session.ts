@@ -12,16 +12,22 @@ export interface ClientRequests {
     header: Header<"InferRequest">,
     input: Uint8Array,
   ): void;
-  loadModel(session: ClientSession, id: number, header: Header<"LoadModelRequest">): void;
-  ls(session: ClientSession, id: number): void;
-  evict(session: ClientSession, id: number, header: Header<"EvictRequest">): void;
-  unloadModel(session: ClientSession, id: number, header: Header<"UnloadModelRequest">): void;
   describeModels(
     session: ClientSession,
     id: number,
     header: Header<"DescribeModelsRequest">,
   ): void;
   clusterState(session: ClientSession, id: number, header: Header<"ClusterStateRequest">): void;
+  /** The client is gone; what it asked for may go on, its answers go nowhere. */
+  left(session: ClientSession): void;
+}
+
+/** What a client may ask about models, likewise. */
+export interface ModelRequests {
+  ls(session: ClientSession, id: number): void;
+  evict(session: ClientSession, id: number): void;
+  load(session: ClientSession, id: number, header: Header<"LoadModelRequest">): void;
+  unload(session: ClientSession, id: number, header: Header<"UnloadModelRequest">): void;
   beginUpload(session: ClientSession, id: number, header: Header<"BeginUploadRequest">): void;
   uploadChunk(
     session: ClientSession,
@@ -30,11 +36,9 @@ export interface ClientRequests {
     bytes: Uint8Array,
   ): void;
   endUpload(session: ClientSession, id: number, header: Header<"EndUploadRequest">): void;
-  /** The client is gone; what it asked for may go on, its answers go nowhere. */
-  left(session: ClientSession): void;
 }
 
-type RequestKind =
+export type RequestKind =
   | "InferRequest"
   | "EvictRequest"
   | "LsRequest"
@@ -48,11 +52,13 @@ type RequestKind =
 export class ClientSession implements LinkHandler {
   readonly #link: Link;
   readonly #requests: ClientRequests;
+  readonly #models: ModelRequests;
   readonly #log: Log;
 
-  constructor(link: Link, requests: ClientRequests, log: Log) {
+  constructor(link: Link, requests: ClientRequests, models: ModelRequests, log: Log) {
     this.#link = link;
     this.#requests = requests;
+    this.#models = models;
     this.#log = log;
   }
 
@@ -67,17 +73,17 @@ export class ClientSession implements LinkHandler {
         return this.#requests.infer(this, id, message.header, message.payload);
       case "LoadModelRequest":
         this.#log(`Client  --> Req${id}:LoadModel path=${message.header.model_path}`);
-        return this.#requests.loadModel(this, id, message.header);
+        return this.#models.load(this, id, message.header);
       case "LsRequest":
         this.#log(`Client  --> Req${id}:LS`);
-        return this.#requests.ls(this, id);
+        return this.#models.ls(this, id);
       case "EvictRequest":
         this.#log(`Client  --> Req${id}:Evict model_id=${message.header.model_id}`);
-        return this.#requests.evict(this, id, message.header);
+        return this.#models.evict(this, id);
       case "UnloadModelRequest": {
         const { model_id, no_of_copies } = message.header;
         this.#log(`Client  --> Req${id}:UnloadModel model_id=${model_id} copies=${no_of_copies}`);
-        return this.#requests.unloadModel(this, id, message.header);
+        return this.#models.unload(this, id, message.header);
       }
       case "DescribeModelsRequest":
         // Asked again and again: a line each would drown all others.
@@ -87,13 +93,13 @@ export class ClientSession implements LinkHandler {
       case "BeginUploadRequest": {
         const { model_name, files } = message.header;
         this.#log(`Client  --> Req${id}:BeginUpload ${model_name} ${describeFiles(files)}`);
-        return this.#requests.beginUpload(this, id, message.header);
+        return this.#models.beginUpload(this, id, message.header);
       }
       case "UploadChunkRequest":
-        return this.#requests.uploadChunk(this, id, message.header, message.payload);
+        return this.#models.uploadChunk(this, id, message.header, message.payload);
       case "EndUploadRequest":
         this.#log(`Client  --> Req${id}:EndUpload upload=${message.header.upload_id}`);
-        return this.#requests.endUpload(this, id, message.header);
+        return this.#models.endUpload(this, id, message.header);
       default:
         this.#link.close(`a client may not send ${message.kind}`);
     }

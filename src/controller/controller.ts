@@ -15,6 +15,7 @@ import type { Header } from "../wire/messages.ts";
 import { type ClientRequests, ClientSession } from "./client_session.ts";
 import { clusterState } from "./cluster_state.ts";
 import type { ModelGroup } from "./model_groups.ts";
+import { INITIALIZING, ModelRequestHandler } from "./model_requests.ts";
 import { Models, type ReadyWorker, type Worker } from "./models.ts";
 import type { ControllerOptions } from "./options.ts";
 import { clusterLines, servingLines } from "./report.ts";
@@ -33,10 +34,6 @@ export { type ControllerOptions, DEFAULT_CONTROLLER_OPTIONS } from "./options.ts
 
 /** The load phase ends when this long has passed without load activity. */
 const LOAD_STAGE_IDLE_NS = SECOND;
-const INITIALIZING: Refusal = {
-  status: RequestStatus.initializing,
-  message: "Controller initializing",
-};
 
 type Phase = "connecting" | "querying" | "awaiting" | "loading" | "serving";
 
@@ -55,6 +52,7 @@ export class Controller implements ClientRequests {
   readonly #clientTraffic = new TrafficTotals();
   readonly #telemetry: Telemetry;
   readonly #models: Models;
+  readonly #modelRequests: ModelRequestHandler;
   #phase: Phase = "connecting";
   #nextActionId = 0;
   #loadStageTimer: Timer | null = null;
@@ -106,6 +104,11 @@ export class Controller implements ClientRequests {
       serve: (group) => this.#serveModels(group),
       onLoad: () => this.#onLoad(),
     }, registry);
+    this.#modelRequests = new ModelRequestHandler(this.#models, {
+      starting: () => this.#starting,
+      serving: () => this.#phase === "serving",
+      refusal: (what) => this.#refusal(what),
+    });
     this.#live = new LiveState(clock, (modelId) => this.pathOf(modelId));
     this.#summary = new SummaryPrinter(
       clock,
@@ -138,7 +141,7 @@ export class Controller implements ClientRequests {
 
   /** Takes a link to a client. */
   readonly acceptClient: Accept = (link: Link): LinkHandler => {
-    const session = new ClientSession(link, this, this.#log);
+    const session = new ClientSession(link, this, this.#modelRequests, this.#log);
     this.#sessions.add(session);
     return session;
   };
@@ -196,26 +199,10 @@ export class Controller implements ClientRequests {
   ): void {
     if (this.#phase !== "serving") {
       this.#telemetry.onRejected?.(RequestStatus.initializing);
-      session.sendError(id, "InferRequest", RequestStatus.initializing, "Controller initializing");
+      session.sendError(id, "InferRequest", INITIALIZING.status, INITIALIZING.message);
       return;
     }
     this.#serving.infer(session, id, header, input);
-  }
-
-  ls(session: ClientSession, id: number): void {
-    if (this.#phase !== "serving") {
-      session.sendError(id, "LsRequest", RequestStatus.initializing, "Controller initializing");
-      return;
-    }
-    session.sendModels(
-      id,
-      Array.from(this.#models.groups.models(), ({ id, path, facts }) => ({
-        model_id: id,
-        model_path: path,
-        input_size: facts.input_size,
-        output_size: facts.output_size,
-      })),
-    );
   }
 
   describeModels(
@@ -248,70 +235,8 @@ export class Controller implements ClientRequests {
     return this.#phase === "serving" ? "serving" : "initializing";
   }
 
-  evict(session: ClientSession, id: number): void {
-    session.sendError(
-      id,
-      "EvictRequest",
-      RequestStatus.invalidRequest,
-      "the scheduler decides what is evicted; models cannot be evicted by request",
-    );
-  }
-
-  loadModel(session: ClientSession, id: number, header: Header<"LoadModelRequest">): void {
-    const fail = ({ status, message }: Refusal) =>
-      session.sendError(id, "LoadModelRequest", status, message);
-    if (this.#starting) return fail(INITIALIZING);
-    this.#models.load(header, (outcome) => {
-      if ("answer" in outcome) session.sendLoaded(id, outcome.answer);
-      else fail(outcome);
-    });
-  }
-
-  unloadModel(session: ClientSession, id: number, header: Header<"UnloadModelRequest">): void {
-    const fail = ({ status, message }: Refusal) =>
-      session.sendError(id, "UnloadModelRequest", status, message);
-    if (this.#starting) return fail(INITIALIZING);
-    this.#models.unload(header, (outcome) => {
-      if ("answer" in outcome) session.sendUnloaded(id);
-      else fail(outcome);
-    });
-  }
-
-  beginUpload(session: ClientSession, id: number, header: Header<"BeginUploadRequest">): void {
-    const fail = ({ status, message }: Refusal) =>
-      session.sendError(id, "BeginUploadRequest", status, message);
-    const refusal = this.#starting ? INITIALIZING : this.#refusal("load");
-    if (refusal !== null) return fail(refusal);
-    const workers = this.#models.choose(header.workers);
-    if ("status" in workers) return fail(workers);
-    const peers = workers.map(({ peer }) => peer);
-    this.#models.uploads.begin(session, header, peers, (outcome) => {
-      if ("answer" in outcome) session.sendUploadBegun(id, outcome.answer);
-      else fail(outcome);
-    });
-  }
-
-  uploadChunk(
-    session: ClientSession,
-    id: number,
-    header: Header<"UploadChunkRequest">,
-    bytes: Uint8Array,
-  ): void {
-    this.#models.uploads.chunk(session, header, bytes, (outcome) => {
-      if ("answer" in outcome) session.sendChunkStored(id);
-      else session.sendError(id, "UploadChunkRequest", outcome.status, outcome.message);
-    });
-  }
-
-  endUpload(session: ClientSession, id: number, header: Header<"EndUploadRequest">): void {
-    this.#models.uploads.end(session, header, (outcome) => {
-      if ("answer" in outcome) session.sendUploadEnded(id, outcome.answer);
-      else session.sendError(id, "EndUploadRequest", outcome.status, outcome.message);
-    });
-  }
-
   left(session: ClientSession): void {
-    this.#models.uploads.left(session);
+    this.#modelRequests.left(session);
     this.#sessions.delete(session);
     this.#clientTraffic.ended(session.traffic);
   }

@@ -9,16 +9,8 @@ import {
   DEFAULT_CONTROLLER_OPTIONS,
 } from "../controller/controller.ts";
 import { DEFAULT_INFER4_OPTIONS, type Infer4Options } from "../scheduler/infer4/options.ts";
-import {
-  actionColumns,
-  type ActionRecord,
-  type Columns,
-  requestColumns,
-  type RequestRecord,
-} from "../telemetry/records.ts";
 import { ControllerMetrics } from "../telemetry/metrics/controller_metrics.ts";
 import { networkMetrics } from "../telemetry/metrics/network_metrics.ts";
-import { TsvLog } from "../telemetry/tsv_log.ts";
 import { formatAddress, listen } from "../wire/tcp.ts";
 import {
   accessOf,
@@ -35,17 +27,9 @@ import {
   type ControllerHttpOptions,
   serveHttp,
 } from "./controller_http.ts";
+import { type ControllerLogs, openControllerLogs } from "./controller_logs.ts";
 import { CliError, UsageError } from "./exit.ts";
-import {
-  ACTION_LOG,
-  clearLogs,
-  closeAtExit,
-  DEFAULT_LOG_FILE_MB,
-  DEFAULT_LOG_FILES,
-  epochOf,
-  openLog,
-  REQUEST_LOG,
-} from "./log_file.ts";
+import { closeAtExit, DEFAULT_LOG_FILE_MB, DEFAULT_LOG_FILES } from "./log_file.ts";
 import { drained, drainOption } from "./drain.ts";
 import {
   metricsOption,
@@ -243,11 +227,8 @@ async function runController(
       maxBatchSize: options.maxBatch,
       maxGpus: options.maxGpus,
     };
-    let logs: Logs = NO_LOGS;
-    const closeLogs = () => {
-      logs.requests?.close();
-      logs.actions?.close();
-    };
+    let logs: ControllerLogs | null = null;
+    const closeLogs = () => logs?.close();
     closeAtExit(closeLogs);
     const pauses = watchPauses(clock);
     printPauses(clock, pauses, log);
@@ -261,12 +242,12 @@ async function runController(
       controllerOptions,
       {
         onRequest: (record) => {
-          logs.requests?.append(record);
+          logs?.requests.append(record);
           metrics?.onRequest(record);
           tracing?.onRequest(record, controller.pathOf(record.modelId));
         },
         onAction: (record) => {
-          logs.actions?.append(record);
+          logs?.actions.append(record);
           metrics?.onAction(record);
           tracing?.onAction(record);
         },
@@ -276,12 +257,12 @@ async function runController(
       (host) => scheduler.make(clock, host, infer4),
       options.stateDir === undefined ? null : openRegistryFile(options.stateDir),
     );
-    // Before the logs are opened, and so emptied: they may be those of a controller that has the port.
     let refused = 0;
     const onRefused = (peer: string, reason: string) => {
       refused++;
       console.error(`${peer} was refused: ${reason}`);
     };
+    // Before the logs are opened, and so emptied: they may be those of a controller that has the port.
     const listener = listenForPeers(
       options,
       credentials,
@@ -299,7 +280,7 @@ async function runController(
         ]);
       }
       http = await serveHttp(clock, log, options, controller);
-      logs = openLogs(clock, options);
+      logs = openControllerLogs(clock, options.logFileSize, options.logFiles);
       printOptions(scheduler, controllerOptions, infer4);
       log(`IO service thread listening for clients on ${formatAddress(listener.address)}`);
       connections = new WorkerConnections(clock, controller, stop, credentials);
@@ -366,44 +347,6 @@ function listenForPeers(
     );
   } catch (error) {
     throw new CliError((error as Error).message);
-  }
-}
-
-interface Logs {
-  readonly requests: TsvLog<RequestRecord> | null;
-  readonly actions: TsvLog<ActionRecord> | null;
-}
-
-const NO_LOGS: Logs = { requests: null, actions: null };
-
-function openLogs(clock: SystemClock, { logFileSize, logFiles }: Options): Logs {
-  const asked = Deno.env.get("CLOCKWORK_LOG_DIR") || undefined;
-  const directory = asked ?? "/local";
-  if (asked === undefined && !isDirectory(directory)) {
-    console.log("Not logging requests and actions: set CLOCKWORK_LOG_DIR to a directory for them");
-    return NO_LOGS;
-  }
-  const epochNs = epochOf(clock);
-  const ofRequests = requestColumns(epochNs);
-  const ofActions = actionColumns(epochNs);
-  clearLogs(directory, { [REQUEST_LOG]: ofRequests, [ACTION_LOG]: ofActions });
-  const open = <Row>(what: string, name: string, columns: Columns<Row>) => {
-    const path = `${directory}/${name}`;
-    const log = new TsvLog(clock, openLog(path, logFiles), columns, logFileSize * 1e6);
-    console.log(`Logging ${what} to ${path}`);
-    return log;
-  };
-  return {
-    requests: open("requests", REQUEST_LOG, ofRequests),
-    actions: open("actions", ACTION_LOG, ofActions),
-  };
-}
-
-function isDirectory(path: string): boolean {
-  try {
-    return Deno.statSync(path).isDirectory;
-  } catch {
-    return false;
   }
 }
 

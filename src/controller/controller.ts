@@ -23,9 +23,10 @@ import type { RegistryFile } from "./registry.ts";
 import type { Refusal } from "./request_keys.ts";
 import { type PendingRequest, type ServedModel, Serving, type Telemetry } from "./serving.ts";
 import { LiveState } from "../telemetry/live/live_state.ts";
-import type { ControllerView, WorkerView } from "../telemetry/metrics/controller_metrics.ts";
+import type { ControllerView } from "../telemetry/metrics/controller_metrics.ts";
 import type { PeerTraffic } from "../telemetry/metrics/network_metrics.ts";
 import { SummaryPrinter } from "./summary_printer.ts";
+import { viewOf } from "./view.ts";
 import { TrafficTotals } from "../wire/traffic_totals.ts";
 import { WorkerPeer } from "./worker_peer.ts";
 import { queryWorker, type WorkerState } from "./worker_query.ts";
@@ -400,12 +401,7 @@ export class Controller implements ClientRequests {
 
   /** The cluster as it is now. */
   view(): ControllerView {
-    return {
-      workers: this.#ready.map((worker) => this.#viewOf(worker)),
-      models: this.#models.groups.copies,
-      unanswered: this.#serving.unanswered,
-      unansweredByModel: () => this.#serving.unansweredByPath(),
-    };
+    return viewOf(this.#ready, this.#models.groups, this.#serving);
   }
 
   /** The path of a model; "" when there is none of that id. */
@@ -424,20 +420,6 @@ export class Controller implements ClientRequests {
 
   #trafficWithWorkers() {
     return this.#workerTraffic.with(Array.from(this.#workers, ({ peer }) => peer.link.traffic));
-  }
-
-  #viewOf({ peer, state }: ReadyWorker): WorkerView {
-    const { id, link: { peer: address, sync } } = peer;
-    return {
-      id,
-      address,
-      clockOffsetNs: sync.offsetNs,
-      roundTripNs: sync.rttNs,
-      gpus: state.gpus.map(({ name, weights_cache_pages: pages }, gpuId) => {
-        const { pages: usedPages, models } = this.#serving.gpuUse(id, gpuId);
-        return { name, pages, usedPages, models };
-      }),
-    };
   }
 
   // What is printed.

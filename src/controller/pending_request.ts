@@ -1,4 +1,5 @@
 import type { Request } from "../scheduler/scheduler.ts";
+import type { TracedRequest } from "../telemetry/records.ts";
 import type { ClientSession } from "./client_session.ts";
 
 /** A request that a client waits for. */
@@ -28,4 +29,15 @@ export class PendingRequest implements Request {
   get inputBytes(): number {
     return this.input.length;
   }
+}
+
+export const NOT_TRACED: readonly TracedRequest[] = [];
+
+/** Those of a batch that are traced: mostly none. */
+export function tracedAmong(requests: readonly PendingRequest[]): readonly TracedRequest[] {
+  let traced: TracedRequest[] | null = null;
+  for (const { requestId, trace } of requests) {
+    if (trace !== undefined) (traced ??= []).push({ requestId, trace });
+  }
+  return traced ?? NOT_TRACED;
 }

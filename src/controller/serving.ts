@@ -13,19 +13,14 @@ import type {
   SchedulerAction,
   SchedulerHost,
 } from "../scheduler/scheduler.ts";
-import type {
-  ActionRecord,
-  RequestRecord,
-  SentAction,
-  TracedRequest,
-} from "../telemetry/records.ts";
+import type { ActionRecord, RequestRecord, SentAction } from "../telemetry/records.ts";
 import type { Header } from "../wire/messages.ts";
 import { payloads } from "../wire/payload_pool.ts";
 import { Admission, type UserPolicy } from "./admission.ts";
 import type { ClientSession } from "./client_session.ts";
 import { GeneratedInputs } from "./generated_inputs.ts";
 import { failure, local, ran, split } from "./outcomes.ts";
-import { PendingRequest } from "./pending_request.ts";
+import { NOT_TRACED, PendingRequest, tracedAmong } from "./pending_request.ts";
 import { type GpuUse, Residency } from "./residency.ts";
 import type { Result, WorkerPeer } from "./worker_peer.ts";
 
@@ -497,13 +492,3 @@ export class Serving implements SchedulerHost<PendingRequest> {
 }
 
 const ACTION_TYPES = { LoadWeights: 1, Infer: 2, EvictWeights: 3 } as const;
-
-const NOT_TRACED: readonly TracedRequest[] = [];
-
-function tracedAmong(requests: readonly PendingRequest[]): readonly TracedRequest[] {
-  let traced: TracedRequest[] | null = null;
-  for (const { requestId, trace } of requests) {
-    if (trace !== undefined) (traced ??= []).push({ requestId, trace });
-  }
-  return traced ?? NOT_TRACED;
-}

@@ -212,9 +212,13 @@ class DiskUpload implements PartialUpload {
     );
     const parent = dirname(this.#folder);
     await Deno.mkdir(parent, { recursive: true });
-    // A folder that has the name and is no upload is a half that somebody has copied, or of no use.
-    if (readManifest(this.#folder) !== null) return;
-    await Deno.rename(this.#partial, this.#folder);
+    try {
+      await Deno.rename(this.#partial, this.#folder);
+    } catch (error) {
+      // Another worker that shares the directory was faster. What is no upload is not replaced.
+      if (readManifest(this.#folder) !== null) return;
+      throw error;
+    }
     for (const directory of [this.#folder, parent, dirname(parent)]) await syncDirectory(directory);
   }
 

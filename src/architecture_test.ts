@@ -141,7 +141,7 @@ const MACHINE: readonly (readonly [what: string, use: RegExp, allowed: RegExp])[
   [
     "random numbers",
     /\bMath\.random|\bcrypto\.(random|getRandom)/,
-    /^src\/(client\/connect|worker\/model_files)\.ts$/,
+    /^src\/(client\/connect|worker\/model_files|worker\/uploads\/disk_store)\.ts$/,
   ],
   [
     "sockets",

@@ -6,7 +6,7 @@ import { freePort, HOST, Process } from "./testing.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const MAIN = `${ROOT}/main.ts`;
-const ENV = "--allow-env=CLOCKWORK_*,AZURE_TRACE_DIR,NO_COLOR,FORCE_COLOR,CLICOLOR_FORCE";
+const ENV = "--allow-env=CLOCKWORK_*,AZURE_TRACE_DIR,NO_COLOR,FORCE_COLOR,CLICOLOR_FORCE,OTEL_DENO";
 
 /** Runs with these permissions and no others. */
 function start(permissions: readonly string[], args: readonly string[], env = {}): Process {

@@ -4,11 +4,12 @@
  *
  *     deno task bench:cluster [--only NAME]… [--duration SECONDS] [--verbose] [--v8-flags FLAGS]
  */
-import { Command, Option } from "commander";
+import { Command, InvalidArgumentError, Option } from "commander";
 import { loadavg } from "node:os";
 import { type BenchOptions, type Outcome, runLoad, runScenario } from "./cluster/run.ts";
 import { LOAD, ORIGINAL, type Scenario, scenarios } from "./cluster/scenarios.ts";
 import { show } from "../src/cli/demo/processes.ts";
+import { parseInteger } from "../src/cli/parse.ts";
 
 const HEADER = [
   "workload",
@@ -91,13 +92,15 @@ const names = [...scenarios.map(({ name }) => name), LOAD.name];
 await new Command("bench:cluster")
   .description("Measures clusters of real processes with emulated GPUs.")
   .addOption(
-    new Option("--only <name>", "this one only (repeatable)").choices(names)
+    new Option("--only <name>", `only one of ${names.join(", ")} (repeatable)`)
       .argParser((text: string, earlier: string[] | undefined) => {
-        if (!names.includes(text)) throw new Error(`unknown name ${text}: ${names.join(", ")}`);
+        if (!names.includes(text)) {
+          throw new InvalidArgumentError(`Expected one of ${names.join(", ")}.`);
+        }
         return [...(earlier ?? []), text];
       }),
   )
-  .option("--duration <seconds>", "how long each workload runs", Number, 20)
+  .option("--duration <seconds>", "how long each workload runs", parseInteger(1, 86_400), 20)
   .option("--verbose", "show what the processes print")
   .option("--v8-flags <flags>", "flags of V8 for all processes, separated by commas")
   .action(bench)

@@ -90,6 +90,6 @@ export const LOAD = {
 export const ORIGINAL =
   "The original was measured on a 2-core machine with everything on it (emulated workers, the same\n" +
   "profile up to batches of 8, no inputs), as it is and with its hard-coded thread counts reduced to\n" +
-  "1 each; the better of the two is shown. These figures say how it fares on 2 oversubscribed cores,\n" +
-  "not what it can do on the many pinned cores it was made for (its documentation: 400 r/s for\n" +
-  "`simple`).";
+  "1 each, which suits 2 cores better; the better of the two is shown. These say how it fares on 2\n" +
+  "oversubscribed cores, not what it can do on the many pinned cores it was made for (its\n" +
+  "documentation: 400 r/s for `simple`).";

@@ -85,18 +85,26 @@ Deno.test("docs/README.md lists all pages, and all pictures are used", () => {
   assert.deepEqual(unused, []);
 });
 
-/** The names in code marks with which the rows of a page's tables begin. */
-function rowsOf(page: string): string[] {
-  return [...read(page).matchAll(/^\| `([^`]+)`/gm)].map(([, name]) => name!);
+/** The variables that a source reads by their names, and Clockwork's own, which may be read otherwise. */
+function variablesIn(source: string): string[] {
+  return [
+    ...[...source.matchAll(/\benv(?:\.get|\.has)?\("([A-Z_]+)"\)/g)].map(([, name]) => name!),
+    ...source.match(/\bCLOCKWORK_[A-Z]+(_[A-Z]+)*\b/g) ?? [],
+  ];
 }
 
-Deno.test("docs/environment.md has each CLOCKWORK_ variable that there is, and no other", () => {
+Deno.test("variables are found in sources", () => {
+  const source = 'Deno.env.get("A_B"); if (Deno.env.has("C")) x.env("D"); // as CLOCKWORK_E says';
+  assert.deepEqual(variablesIn(source), ["A_B", "C", "D", "CLOCKWORK_E"]);
+});
+
+Deno.test("docs/environment.md has each variable that the program reads, and no other", () => {
   const sources = filesIn("src").filter((path) => path.endsWith(".ts") && !/test/.test(path));
-  const found = sources.flatMap((path) =>
-    read(path).match(/\bCLOCKWORK_[A-Z]+(_[A-Z]+)*\b/g) ?? []
-  );
-  const known = rowsOf("docs/environment.md").filter((name) => name.startsWith("CLOCKWORK_"));
-  assert.deepEqual([...new Set(found)].sort(), known.sort());
+  const found = sources.flatMap((path) => variablesIn(read(path)));
+  const section = read("docs/environment.md").split(/^## /m)
+    .find((text) => text.startsWith("Read by Clockwork\n"));
+  const documented = [...section!.matchAll(/^\| `([^`]+)`/gm)].map(([, name]) => name!);
+  assert.deepEqual([...new Set(found)].sort(), documented.sort());
 });
 
 Deno.test("docs/configuration.md has each key of the worker's configuration, with its default", () => {

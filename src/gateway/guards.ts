@@ -117,7 +117,10 @@ export function limitGuard(
   return async (c, next) => {
     if (!OPEN_PATHS.has(c.req.path)) {
       if (draining()) {
-        throw new HttpError(503, "the gateway is shutting down", { connection: "close" });
+        throw new HttpError(503, "the gateway is shutting down", {
+          connection: "close",
+          "retry-after": "1",
+        });
       }
       if (pending() > limits.maxRequests) {
         throw new HttpError(

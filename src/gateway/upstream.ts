@@ -51,10 +51,6 @@ export class Upstream {
     return this.#defaultSloNs;
   }
 
-  get models(): ModelIndex {
-    return this.#models;
-  }
-
   /** Resolves when the first try to connect has succeeded or failed, for which nobody has to wait. */
   start(): Promise<void> {
     return this.#tryToConnect(FIRST_RETRY_NS, true);
@@ -66,14 +62,21 @@ export class Upstream {
     this.#client?.close();
   }
 
+  /** What the controller has told of its models. Throws 503 without it: nothing is known then. */
+  get models(): ModelIndex {
+    if (this.#client === null) throw this.#away();
+    return this.#models;
+  }
+
   /** The connection to the controller. Throws 503 when there is none. */
   get client(): Client {
-    if (this.#client === null) {
-      throw new HttpError(503, `the controller is away: ${this.#awayBecause}`, {
-        "retry-after": "1",
-      });
-    }
+    if (this.#client === null) throw this.#away();
     return this.#client;
+  }
+
+  #away(): HttpError {
+    const message = `the controller is away: ${this.#awayBecause}`;
+    return new HttpError(503, message, { "retry-after": "1" });
   }
 
   /**
@@ -81,10 +84,10 @@ export class Upstream {
    * @throws {HttpError} 404, or 503
    */
   async find(name: string): Promise<NamedModel> {
-    const known = this.client && this.#models.get(name);
+    const known = this.models.get(name);
     if (known !== undefined) return known;
     await this.refresh();
-    const found = this.client && this.#models.get(name);
+    const found = this.models.get(name);
     if (found !== undefined) return found;
     if (this.#state === "initializing") {
       throw new HttpError(503, "the controller is initializing", { "retry-after": "1" });
@@ -100,29 +103,31 @@ export class Upstream {
    * callers cost one question at a time.
    */
   refresh(): Promise<void> {
-    if (this.#refreshing === null) return this.#refreshing = this.#ask();
-    // What is being answered may be older than what the caller knows of.
+    // What is being answered may be older than what the caller knows of: then one more question follows.
+    if (this.#refreshing === null) return this.#question();
     return this.#again ??= this.#refreshing.then(() => {
       this.#again = null;
-      return this.#refreshing = this.#ask();
+      return this.#question();
     });
   }
 
-  #ask(): Promise<void> {
-    const client = this.#client;
-    if (client === null) {
-      this.#refreshing = null;
-      return Promise.resolve();
-    }
-    return ask(client, this.#revision).then((result) => {
-      this.#refreshing = null;
-      if (client !== this.#client || !result.ok || result.value === null) return;
-      const { revision, state, defaultSloNs, models } = result.value;
-      this.#models = new ModelIndex(models);
-      this.#revision = revision;
-      this.#defaultSloNs = defaultSloNs;
-      this.#state = state;
+  #question(): Promise<void> {
+    const asked = this.#ask().finally(() => {
+      if (this.#refreshing === asked) this.#refreshing = null;
     });
+    return this.#refreshing = asked;
+  }
+
+  async #ask(): Promise<void> {
+    const client = this.#client;
+    if (client === null) return;
+    const result = await describeModels(client, this.#revision);
+    if (client !== this.#client || !result.ok || result.value === null) return;
+    const { revision, state, defaultSloNs, models } = result.value;
+    this.#models = new ModelIndex(models);
+    this.#revision = revision;
+    this.#defaultSloNs = defaultSloNs;
+    this.#state = state;
   }
 
   async #tryToConnect(pauseNs: number, first: boolean): Promise<void> {
@@ -173,7 +178,7 @@ export class Upstream {
   }
 }
 
-function ask(client: Client, revision: number | null) {
+function describeModels(client: Client, revision: number | null) {
   return new Promise<Result<Catalogue | null>>((resolve) =>
     client.describeModels(revision, resolve)
   );

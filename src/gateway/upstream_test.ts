@@ -111,6 +111,7 @@ Deno.test("a gateway that drains finishes what it has, and takes nothing more", 
   const late = await rig.post("/v2/models/m/infer", ONE);
   assert.equal(late.status, 503);
   assert.equal(late.headers.get("connection"), "close");
+  assert.equal(late.headers.get("retry-after"), "1");
   assert.equal((await rig.ask("/v2/health/ready")).status, 503);
   assert.equal((await rig.ask("/v2/health/live")).status, 200);
   rig.gateway.close();

@@ -26,11 +26,12 @@ export function modelRoutes(app: Hono<GatewayEnv>, context: GatewayContext): voi
     }
   };
   // Before the route of one model's metadata, which would take "stats" for a name.
-  route(app, "GET", "/v2/models/stats", () => {
-    // Without a controller nothing is known of any model.
-    void upstream.client;
-    return json({ model_stats: statsOf(upstream.models).take(MAX_STATISTICS).toArray() });
-  });
+  route(
+    app,
+    "GET",
+    "/v2/models/stats",
+    () => json({ model_stats: statsOf(upstream.models).take(MAX_STATISTICS).toArray() }),
+  );
 
   modelRoute(app, "GET", "", async (_, name, wanted) => {
     const { model, version } = await find(name, wanted);

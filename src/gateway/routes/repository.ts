@@ -21,7 +21,6 @@ export function repositoryRoutes(app: Hono<GatewayEnv>, context: GatewayContext)
   route(app, "POST", "/v2/repository/index", async (c) => {
     const { ready } = await optionalJson(context, c);
     await upstream.refresh();
-    void upstream.client;
     return json(index(upstream.models, ready === true));
   });
   route(app, "POST", "/v2/repository/models/:name/load", async (c) => {

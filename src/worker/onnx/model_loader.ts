@@ -4,6 +4,7 @@ import { ActionStatus } from "../../core/status.ts";
 import { type BackendModel, type Failure, isFailure, type LoadModelOptions } from "../backend.ts";
 import type { ModelDirs } from "../model_dirs.ts";
 import { ModelFileError, type ModelFolder, readModelFolder } from "../model_files.ts";
+import { combineGpus } from "./combine_gpus.ts";
 import type { GpuSlot, RepeatableLoad } from "./gpu_slot.ts";
 import type { ThreadTimeouts } from "./gpu_thread.ts";
 import type { InputFill, InputShapes } from "./plan.ts";
@@ -201,7 +202,7 @@ export class ModelLoader {
       }
       onGpus.push(one);
     }
-    const model = this.#hostRefusal(onGpus) ?? this.#combine(onnxPath, onGpus);
+    const model = this.#hostRefusal(onGpus) ?? combineGpus(onnxPath, onGpus);
     if (isFailure(model)) {
       this.#unloadEverywhere(modelId);
       return model;
@@ -287,43 +288,6 @@ export class ModelLoader {
       notes.push(message);
     }
     return { ...one, changed, check, reply: { ...reply, notes } };
-  }
-
-  /** What holds on every GPU: a controller may place a model on any. */
-  #combine(onnxPath: string, onGpus: readonly LoadedOnGpu[]): BackendModel | Failure {
-    const { inputs, outputs, weightsBytes } = onGpus[0]!.reply;
-    const shape = JSON.stringify([inputs, outputs]);
-    const odd = onGpus.find(({ reply }) => JSON.stringify([reply.inputs, reply.outputs]) !== shape);
-    if (odd !== undefined) {
-      return {
-        status: ActionStatus.runtimeError,
-        message: `${onnxPath}: its tensors have other shapes on ${odd.info.name} than on ` +
-          onGpus[0]!.info.name,
-      };
-    }
-    const batchSizes = onGpus[0]!.reply.batchSizes.filter((size) =>
-      onGpus.every(({ reply }) => reply.batchSizes.includes(size))
-    );
-    const pagedBytes = Math.max(...onGpus.map(({ reply }) => reply.pagedBytes));
-    return {
-      source: onnxPath,
-      inputs,
-      outputs,
-      inputBytes: inputs.reduce((sum, { bytes }) => sum + bytes, 0),
-      outputBytes: outputs.reduce((sum, { bytes }) => sum + bytes, 0),
-      weightsBytes,
-      ...(pagedBytes > 0 ? { pagedBytes } : {}),
-      batchSizes,
-      profiles: onGpus.map(({ reply }) => ({
-        loadWeightsNs: Math.round(reply.loadWeightsMs * 1e6),
-        execNs: batchSizes.map((size) =>
-          Math.round(reply.execMs[reply.batchSizes.indexOf(size)]! * 1e6)
-        ),
-      })),
-      notes: onGpus.flatMap(({ reply }, i) =>
-        reply.notes.map((note) => onGpus.length === 1 ? note : `GPU ${i}: ${note}`)
-      ),
-    };
   }
 
   #request(

@@ -3,25 +3,31 @@
  * state costs, while nobody watches and while somebody does. A request that is served alone costs a round:
  * the request, its inference sent, and its result.
  */
+import { clusterState } from "../src/controller/cluster_state.ts";
+import { type ModelGroup, ModelGroups } from "../src/controller/model_groups.ts";
 import { VirtualClock } from "../src/core/virtual_clock.ts";
 import { LiveState } from "../src/telemetry/live/live_state.ts";
-import { ControllerMetrics } from "../src/telemetry/metrics/controller_metrics.ts";
+import {
+  ControllerMetrics,
+  type ControllerView,
+} from "../src/telemetry/metrics/controller_metrics.ts";
 import { Exposition } from "../src/telemetry/metrics/exposition.ts";
 import type { ActionRecord, RequestRecord } from "../src/telemetry/records.ts";
+import { encodeFrame } from "../src/wire/frame.ts";
 
 const MODELS = 4000;
 const PATHS = 60;
 const GPUS = 12;
 const USERS = 1000;
 
-const metrics = new ControllerMetrics(
-  () => ({
+function makeView(gpus: number): ControllerView {
+  return {
     workers: [{
       id: 0,
       address: "127.0.0.1:12345",
       clockOffsetNs: 0,
       roundTripNs: 0,
-      gpus: Array.from({ length: GPUS }, (_, i) => ({
+      gpus: Array.from({ length: gpus }, (_, i) => ({
         name: `GPU ${i}`,
         pages: 1376,
         usedPages: 700,
@@ -31,7 +37,11 @@ const metrics = new ControllerMetrics(
     models: MODELS,
     unanswered: 0,
     unansweredByModel: () => new Map(),
-  }),
+  };
+}
+
+const metrics = new ControllerMetrics(
+  () => makeView(GPUS),
   (id) => `model${id % PATHS}/model`,
 );
 
@@ -96,4 +106,19 @@ Deno.bench("live state, watched: the same", round(watched));
 const exposition = new Exposition(metrics.metrics());
 Deno.bench(`metrics: a scrape of ${PATHS} models, ${GPUS} GPUs and 201 users`, async () => {
   await exposition.read();
+});
+
+// What a gateway is answered while pages are open, twice a second.
+const groups = new ModelGroups();
+for (let id = 0; id < MODELS; id++) {
+  const path = `model${id % PATHS}/model`;
+  groups.add({ firstId: id, copies: 1, path } as ModelGroup);
+}
+const view = makeView(100);
+let cursor = 0;
+Deno.bench("live state, watched: an answer, with 500 actions, 100 GPUs and 4000 models", () => {
+  for (let k = 0; k < 500; k++) watched.onAction(actions[k]!);
+  const state = clusterState(watched, view, groups, "serving", 0, cursor);
+  cursor = state.cursor;
+  encodeFrame("ClusterStateResponse", 1, state, 0, 0, 0);
 });

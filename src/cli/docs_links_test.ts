@@ -1,5 +1,6 @@
 /** Keeps the pages in README.md and docs/ connected: links, images, and lists of what there is. */
 import assert from "node:assert/strict";
+import denoConfig from "../../deno.json" with { type: "json" };
 import { DEFAULT_WORKER_CONFIG } from "../worker/config.ts";
 
 const ROOT = new URL("../../", import.meta.url);
@@ -111,4 +112,9 @@ Deno.test("docs/configuration.md has each key of the worker's configuration, wit
   const rows = [...read("docs/configuration.md").matchAll(/^\| `([a-z_]+)` +\| (\S+) +\|/gm)];
   const documented = Object.fromEntries(rows.map(([, key, value]) => [key, JSON.parse(value!)]));
   assert.deepEqual(documented, { ...DEFAULT_WORKER_CONFIG, weights_cache_size: "auto" });
+});
+
+Deno.test("docs/building.md has each task of deno.json, and no other", () => {
+  const rows = [...read("docs/building.md").matchAll(/^\| `deno task ([^`]+)`/gm)];
+  assert.deepEqual(rows.map(([, task]) => task!).sort(), Object.keys(denoConfig.tasks).sort());
 });

@@ -92,7 +92,7 @@ export function controllerCommand(): Command {
         "  HOST:PORT      a worker, which must be there\n" +
         "  @FILE          those whose addresses a file lists; it is read again when it changes\n" +
         "  dns:NAME:PORT  one at each address of a name, which is looked up again and again\n" +
-        "  join           those that come by themselves: `clockwork worker --join`\n" +
+        "  join           those that connect on their own: `clockwork worker --join`\n" +
         "The options' values may also follow WORKERS as plain arguments, in the order\n" +
         "generate_inputs max_gpus schedule_ahead default_slo max_exec max_batch.",
     )
@@ -321,7 +321,7 @@ async function linksEnded(controller: Controller, clock: Clock): Promise<void> {
   }
 }
 
-/** Clients, and workers where they may come by themselves. */
+/** Clients, and workers where they may connect on their own. */
 function listenForPeers(
   options: Options,
   credentials: Credentials,

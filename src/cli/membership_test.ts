@@ -1,4 +1,4 @@
-/** Workers that are listed in a file, or come by themselves, as real processes. */
+/** Workers that are listed in a file, or connect on their own, as real processes. */
 import assert from "node:assert/strict";
 import { connect } from "../client/mod.ts";
 import { Processes } from "./testing.ts";

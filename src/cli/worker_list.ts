@@ -16,7 +16,7 @@ export interface WorkerList {
   /** Workers that must be there when the controller starts. */
   readonly addresses: readonly Address[];
   readonly sources: readonly WorkerSource[];
-  /** Whether workers may come by themselves. */
+  /** Whether workers may connect on their own, with `--join`. */
   readonly join: boolean;
 }
 

@@ -49,8 +49,8 @@ export class ModelDir {
     if (!this.names.includes(model)) {
       const near = nearest(model, this.names);
       throw new ModelDirError(
-        `no model \`${model}\` in ${this.path}, which has ${this.names.length} models` +
-          (near === null ? "" : `; did you mean \`${near}\`?`),
+        `no model \`${model}\` in ${this.path}; ` +
+          (near === null ? "CLOCKWORK_MODEL_DIR names where to look" : `did you mean \`${near}\`?`),
       );
     }
     return join(this.path, model, "model");

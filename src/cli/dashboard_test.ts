@@ -131,6 +131,12 @@ dashboardTest(
     assert.equal(await page.locator("#gpus tr").count(), 2);
     for (const colorScheme of ["light", "dark"] as const) {
       await page.emulateMedia({ colorScheme });
+      // The legend as the plot. The first row is that of the time.
+      const marker = `document.querySelector("#rates .u-series:nth-child(2) .u-marker")`;
+      assert.equal(
+        await page.evaluate(`getComputedStyle(${marker}).backgroundColor`),
+        colorScheme === "light" ? "rgb(37, 99, 201)" : "rgb(110, 168, 255)",
+      );
       await until(async () => await pixels(page, "#rates canvas", "--a") > 50);
       await until(async () => await pixels(page, "#latency canvas", "--b") > 20);
       await page.locator("#timeline").scrollIntoViewIfNeeded();
@@ -224,4 +230,15 @@ dashboardTest("on a phone the dashboard is as wide as the screen", async (setup)
     await page.evaluate("[document.documentElement.scrollWidth, innerWidth]"),
     [PHONE.width, PHONE.width],
   );
+  // Tables are wider: whose row it is stays in sight when they are moved, and how it does is seen at once.
+  const left = (place: string) =>
+    page.evaluate(`document.querySelector("#models ${place}").getBoundingClientRect().left`);
+  const share = page.locator("#models-head th", { hasText: "in time" });
+  const { x, width } = (await share.boundingBox())!;
+  assert.ok(x + width <= PHONE.width);
+  const first = await left("td");
+  const last = await left("td:last-child") as number;
+  await page.evaluate(`document.querySelector("#models").closest(".scroll").scrollLeft = 1000`);
+  assert.ok(await left("td:last-child") as number < last);
+  assert.equal(await left("td"), first);
 }, { viewport: PHONE, touch: true });

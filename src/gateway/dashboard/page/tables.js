@@ -3,12 +3,12 @@
 const GPU_COLUMNS = ["GPU", "inferences", "loads", "in flight", "models", "pages", "name"];
 const MODEL_COLUMNS = [
   "model",
-  "copies",
   "requests",
   "in time",
   "median",
   "p99",
   "cold starts",
+  "copies",
   "",
 ];
 
@@ -121,12 +121,12 @@ function models(state, filter, onUnload) {
     const row = element("tr");
     row.append(
       name,
-      element("td", `${model.no_of_copies}`),
       element("td", `${model.answered}`),
       element("td", share, missed > 0 ? "bad" : ""),
       element("td", ms(model.p50_ns)),
       element("td", ms(model.p99_ns)),
       element("td", `${model.cold_starts}`),
+      element("td", `${model.no_of_copies}`),
       action,
     );
     return row;

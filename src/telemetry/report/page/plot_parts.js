@@ -23,17 +23,25 @@ const axis = (more) => ({
 
 const series = (label, name, more) => ({
   label,
+  colour: name,
   stroke: () => colour(name),
   width: 1.5,
   points: { show: false },
   ...more,
 });
 
+/** A legend is made once, before the page may change to dark: its colours are the style sheet's by name. */
+const markers = {
+  stroke: (plot, i) => `var(${plot.series[i].colour})`,
+  fill: (plot, i) => `var(${plot.series[i].colour})`,
+};
+
 /** Makes a plot as wide as the page; `makeOptions` gets that width. */
 function addPlot(id, height, makeOptions, values) {
   const place = document.getElementById(id);
+  const { legend, ...options } = makeOptions();
   const plot = new uPlot(
-    { width: place.clientWidth || 300, height, ...makeOptions() },
+    { width: place.clientWidth || 300, height, legend: { ...legend, markers }, ...options },
     values,
     place,
   );

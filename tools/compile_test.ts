@@ -116,16 +116,42 @@ Deno.test({
       );
       assert.match(device.level, /^(ok|warning)$/, JSON.stringify(device));
 
-      const [workerPort, clientPort] = [freePort(), freePort()];
-      const worker = program.start("worker-dummy", "-p", `${workerPort}`);
+      // A real model: its thread, ONNX Runtime and the gateway's thread are all in the executable.
+      const models = join(directory, "models", "mlp");
+      Deno.mkdirSync(models, { recursive: true });
+      Deno.copyFileSync(
+        join(ROOT, "testdata", "models", "mlp", "model.onnx"),
+        join(models, "model.onnx"),
+      );
+      const [workerPort, clientPort, httpPort] = [freePort(), freePort(), freePort()];
+      const worker = program.start("worker", "-p", `${workerPort}`, "--model-dir", "models");
       running.push(worker);
       await printed(worker, "listening on");
-      const address = `127.0.0.1:${workerPort}`;
-      const controller = program.start("controller", "INFER4", address, "-p", `${clientPort}`);
+      const controller = program.start(
+        ...["controller", "INFER4", `127.0.0.1:${workerPort}`],
+        ...["-p", `${clientPort}`, "--http", `${httpPort}`],
+      );
       running.push(controller);
       await printed(controller, "Awaiting LoadModel");
       const client = `127.0.0.1:${clientPort}`;
-      const lines = await program.output("client", client, "simple", "--duration", "2s");
+      const text = await program.output("infer", client, "mlp", "--slo", "10s", "--json");
+      assert.equal(JSON.parse(text).model_name, "mlp", text);
+      const script = await fetch(`http://127.0.0.1:${httpPort}/dashboard/main.js`);
+      assert.equal(script.status, 200);
+      assert.ok((await script.text()).length > 1000);
+
+      const dummyPort = freePort();
+      const dummy = program.start("worker-dummy", "-p", `${dummyPort}`);
+      running.push(dummy);
+      await printed(dummy, "listening on");
+      const emulatedPort = freePort();
+      const emulated = program.start(
+        ...["controller", "INFER4", `127.0.0.1:${dummyPort}`, "-p", `${emulatedPort}`],
+      );
+      running.push(emulated);
+      await printed(emulated, "Awaiting LoadModel");
+      const workload = ["simple", "--duration", "2s"];
+      const lines = await program.output("client", `127.0.0.1:${emulatedPort}`, ...workload);
       assert.match(lines, /^requests=[1-9]\d* /m);
       const page = join(directory, "page.html");
       await program.output("report", directory, "-o", page);

@@ -61,7 +61,10 @@ export class Nodes {
       this.#metrics.set(node, metrics);
       return ["--host", "127.0.0.1", "-p", `${this.port[node]}`, "--metrics", `${metrics}`];
     };
-    await this.#run("worker", [...this.#cluster.worker, ...listen("worker")]).line(/listening on/);
+    const uploads = ["--upload-dir", `${this.#directory}/uploads`];
+    await this.#run("worker", [...this.#cluster.worker, ...listen("worker"), ...uploads]).line(
+      /listening on/,
+    );
     const workers = `127.0.0.1:${this.port.worker},join`;
     const more = this.#cluster.controller ?? [];
     const controller = ["controller", "INFER4", workers, ...listen("controller"), ...more];

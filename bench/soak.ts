@@ -6,6 +6,7 @@
  *     deno task soak [--duration 1h] [--out soak.tsv]
  */
 import process from "node:process";
+import { setTimeout } from "node:timers/promises";
 import { Command } from "commander";
 import { connect } from "../src/client/mod.ts";
 import { ModelDir } from "../src/client/model_dir.ts";
@@ -29,8 +30,6 @@ const WORKER_CHANGE_MS = 20_000;
 const MODEL_CHANGE_MS = 15_000;
 /** The part of the run after which memory is looked at: caches have filled and code is compiled by then. */
 const WARM = 1 / 3;
-/** Fitted growth, as a part of the mean, that is still called flat. */
-const FLAT = 0.1;
 const DRAIN_MS = 15_000;
 
 interface Options {
@@ -89,26 +88,27 @@ async function soak({ duration, out, seed }: Options): Promise<boolean> {
 
   const beginMs = performance.now();
   const leftMs = () => beginMs + durationMs - performance.now();
-  let ending = false;
-  const stopping = Promise.withResolvers<void>();
-  const onSignal = () => stopping.resolve();
-  for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.addSignalListener(signal, onSignal);
-  const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+  const stopping = new AbortController();
+  const { signal } = stopping;
+  const onSignal = () => stopping.abort();
+  for (const name of ["SIGINT", "SIGTERM"] as const) Deno.addSignalListener(name, onSignal);
+  // Not a race with a promise of the end: that would keep something of each pause until then.
+  const pause = (ms: number) => setTimeout(ms, undefined, { signal }).catch(() => {});
   load.run(LOAD, () => cluster.up.length);
 
   const changeWorkers = async () => {
-    while (!ending) {
-      await Promise.race([pause(random.exponential(WORKER_CHANGE_MS)), stopping.promise]);
-      if (ending) return;
+    while (!signal.aborted) {
+      await pause(random.exponential(WORKER_CHANGE_MS));
+      if (signal.aborted) return;
       const worker = cluster.workers[1 + random.below(WORKERS - 1)]!;
       if (worker.process === null) await cluster.startWorker(worker);
       else await cluster.endWorker(worker, random.below(2) === 0 ? "SIGTERM" : "SIGKILL");
     }
   };
   const changeModels = async () => {
-    while (!ending) {
-      await Promise.race([pause(random.exponential(MODEL_CHANGE_MS)), stopping.promise]);
-      if (!ending) await load.changeModels();
+    while (!signal.aborted) {
+      await pause(random.exponential(MODEL_CHANGE_MS));
+      if (!signal.aborted) await load.changeModels();
     }
   };
   const changes = [changeWorkers(), changeModels()];
@@ -141,24 +141,19 @@ async function soak({ duration, out, seed }: Options): Promise<boolean> {
     ];
     table.writeSync(encoder.encode(row.map((cell) => cell ?? "").join("\t") + "\n"));
   };
-  while (leftMs() > 0) {
-    const stopped = await Promise.race([
-      pause(Math.min(SAMPLE_MS, leftMs())),
-      stopping.promise.then(() => true),
-    ]);
+  while (leftMs() > 0 && !signal.aborted) {
+    await pause(Math.min(SAMPLE_MS, leftMs()));
     await sample();
-    if (stopped === true) break;
   }
   const elapsedS = (performance.now() - beginMs) / 1000;
-  ending = true;
   load.stop();
-  stopping.resolve();
+  stopping.abort();
   await Promise.all(changes);
   const drainedMs = performance.now() + DRAIN_MS;
-  while (load.waiting > 0 && performance.now() < drainedMs) await pause(100);
+  while (load.waiting > 0 && performance.now() < drainedMs) await setTimeout(100);
   const unanswered = load.waiting;
   await client.close();
-  for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.removeSignalListener(signal, onSignal);
+  for (const name of ["SIGINT", "SIGTERM"] as const) Deno.removeSignalListener(name, onSignal);
 
   say(
     `${load.sent} requests in ${elapsedS.toFixed(0)} s: ${load.good} good, ` +
@@ -184,12 +179,11 @@ function verdicts(
       continue;
     }
     for (const [what, points] of [["resident", resident], ["heap", heap]] as const) {
-      const { mean, min, max, perHour, growth } = trendOf(points);
-      const grows = growth > FLAT;
+      const { mean, min, max, perHour, low, high, grows } = trendOf(points);
       flat &&= !grows;
       say(
-        `${name} ${what}: ${mb(mean)} MB on average, ${mb(min)} to ${mb(max)}, ` +
-          `${mb(perHour)} MB an hour: ${grows ? "GROWS" : "flat"}`,
+        `${name} ${what}: ${mb(mean)} MB on average, ${mb(min)} to ${mb(max)}; floor ` +
+          `${mb(perHour)} MB an hour (${mb(low)} to ${mb(high)}): ${grows ? "GROWS" : "flat"}`,
       );
     }
     say(`${name}: ${(100 * cpuS / elapsedS).toFixed(1)} % of a core`);

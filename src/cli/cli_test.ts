@@ -205,3 +205,10 @@ Deno.test("a model that cannot be loaded, and requests that all fail, end with 1
   assert.match(failed.stdout, /^failed \d+ × skipped \(7\): too slow$/m);
   assert.match(failed.stderr, /error: no request succeeded/);
 });
+
+Deno.test("who has read enough of the help is no error", async () => {
+  const child = spawn(["client", "-h"]);
+  await child.stdout.cancel();
+  const stderr = await child.stderr.text();
+  assert.deepEqual([(await child.status).code, stderr], [0, ""]);
+});

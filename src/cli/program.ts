@@ -133,9 +133,12 @@ function giveUpAllBut(needs: readonly Deno.PermissionName[]): void {
   for (const name of ALL) if (!needs.includes(name)) Deno.permissions.revokeSync({ name });
 }
 
-/** Lets `run` decide how the process ends, for a command and those below it. */
+/**
+ * Lets `run` decide how the process ends, for a command and those below it. What Commander prints goes
+ * the way of all else: by Node's streams, a reader that has left (`-h | head`) is an uncaught error.
+ */
 function endByThrowing(command: Command): void {
-  command.exitOverride();
+  command.exitOverride().configureOutput({ writeOut: (text) => console.log(text.trimEnd()) });
   for (const sub of command.commands) endByThrowing(sub);
 }
 

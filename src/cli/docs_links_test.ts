@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import denoConfig from "../../deno.json" with { type: "json" };
 import { DEFAULT_WORKER_CONFIG } from "../worker/config.ts";
+import { makeProgram } from "./program.ts";
 
 const ROOT = new URL("../../", import.meta.url);
 
@@ -117,4 +118,11 @@ Deno.test("docs/configuration.md has each key of the worker's configuration, wit
 Deno.test("docs/building.md has each task of deno.json, and no other", () => {
   const rows = [...read("docs/building.md").matchAll(/^\| `deno task ([^`]+)`/gm)];
   assert.deepEqual(rows.map(([, task]) => task!).sort(), Object.keys(denoConfig.tasks).sort());
+});
+
+Deno.test("README.md has each command, and no other", async () => {
+  const section = read("README.md").split(/^## /m).find((text) => text.startsWith("Commands\n"));
+  const rows = [...section!.matchAll(/^\| `([^`]+)`/gm)].map(([, name]) => name!);
+  const commands = (await makeProgram([])).commands.map((command) => command.name());
+  assert.deepEqual(rows.sort(), commands.sort());
 });

@@ -1,4 +1,4 @@
-/** `clockwork profile [check]`: whether this machine is fit for Clockwork, and how fast it is. */
+/** `clockwork profile [check]`: whether this machine is suitable for Clockwork, and how fast it is. */
 import { Argument, Command } from "commander";
 import config from "../../deno.json" with { type: "json" };
 import { SystemClock } from "../core/system_clock.ts";
@@ -26,7 +26,7 @@ const PORTS = [WORKER_PORT, CLIENT_PORT, HTTP_PORT];
 export function profileCommand(): Command {
   return new Command("profile")
     .description(
-      "Checks whether this machine is fit for Clockwork, and says what to do where it is not. " +
+      "Checks whether this machine is suitable for Clockwork, and says how to fix what is not. " +
         "Without `check` it also measures how fast it is.",
     )
     .addArgument(new Argument("[check]", "only check").choices(["check"]))

@@ -64,7 +64,7 @@ const subcommands: readonly Subcommand[] = [
   },
   {
     name: "report",
-    summary: "show what a controller's logs tell, as a table or a page with plots",
+    summary: "summarize a controller's logs, as tables or a page with plots",
     needs: ["read", "write", "env"],
     load: async () => (await import("./report.ts")).reportCommand(),
   },
@@ -76,7 +76,7 @@ const subcommands: readonly Subcommand[] = [
   },
   {
     name: "profile",
-    summary: "check whether this machine is fit for Clockwork, and how fast it is",
+    summary: "check whether this machine is suitable, and how fast it is",
     needs: ALL,
     load: async () => (await import("./profile.ts")).profileCommand(),
   },

@@ -4,7 +4,7 @@
  * the request, its inference sent, and its result.
  */
 import { clusterState } from "../src/controller/cluster_state.ts";
-import { type ModelGroup, ModelGroups } from "../src/controller/model_groups.ts";
+import { type ModelGroup, ModelGroups } from "../src/controller/models/groups.ts";
 import { VirtualClock } from "../src/core/virtual_clock.ts";
 import { LiveState } from "../src/telemetry/live/live_state.ts";
 import {

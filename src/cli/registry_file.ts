@@ -1,6 +1,6 @@
 /** The controller's registry on disk: `registry` in the directory that --state-dir names. */
 import { join } from "node:path";
-import type { RegistryFile } from "../controller/registry.ts";
+import type { RegistryFile } from "../controller/models/registry.ts";
 import { CliError } from "./exit.ts";
 
 /** A registry is not larger: a million models take some 600 MB at most. */

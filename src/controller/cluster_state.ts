@@ -10,7 +10,7 @@ import {
   MAX_STATE_NAME,
   MAX_STATE_WORKERS,
 } from "../wire/cluster_state.ts";
-import type { ModelGroups } from "./model_groups.ts";
+import type { ModelGroups } from "./models/groups.ts";
 
 /**
  * What is new since `cursor`, and what is.

@@ -33,7 +33,7 @@ import type { UploadStore } from "../worker/uploads/store.ts";
 import { DEFAULT_UPLOAD_LIMITS, Uploads } from "../worker/uploads/uploads.ts";
 import { INPUT_BYTES, makeModel, OUTPUT_BYTES, PAGE_BYTES } from "../worker/test_rig.ts";
 import { Controller, type ControllerOptions, DEFAULT_CONTROLLER_OPTIONS } from "./controller.ts";
-import type { RegistryFile } from "./registry.ts";
+import type { RegistryFile } from "./models/registry.ts";
 import type { PendingRequest } from "./serving.ts";
 
 export interface WorkerOptions {

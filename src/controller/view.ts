@@ -1,6 +1,6 @@
 /** The cluster as it is at the moment, for metrics and for those who watch. */
 import type { ControllerView, WorkerView } from "../telemetry/metrics/controller_metrics.ts";
-import type { ModelGroups } from "./model_groups.ts";
+import type { ModelGroups } from "./models/groups.ts";
 import type { Serving } from "./serving.ts";
 import type { WorkerPeer } from "./worker_peer.ts";
 import type { WorkerState } from "./worker_query.ts";

@@ -8,7 +8,7 @@ import { Random } from "../core/random.ts";
 import { SkewedClock } from "../core/skewed_clock.ts";
 import { VirtualClock } from "../core/virtual_clock.ts";
 import { Controller, type ControllerOptions } from "../controller/controller.ts";
-import { MemoryRegistryFile } from "../controller/memory_registry.ts";
+import { MemoryRegistryFile } from "../controller/models/memory_registry.ts";
 import type { PendingRequest, Telemetry } from "../controller/serving.ts";
 import { Client } from "../client/client.ts";
 import type { Dialer } from "../client/dialer.ts";

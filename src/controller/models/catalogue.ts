@@ -2,8 +2,8 @@
  * What is told of the models to clients that follow them, such as gateways: everything when they first
  * ask, then only that it has changed. Copies that were loaded together are told as one.
  */
-import { type Header, MAX_DESCRIBED } from "../wire/messages.ts";
-import type { ModelGroup, ModelGroups } from "./model_groups.ts";
+import { type Header, MAX_DESCRIBED } from "../../wire/messages.ts";
+import type { ModelGroup, ModelGroups } from "./groups.ts";
 
 type Described = Header<"DescribeModelsResponse">;
 

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { MemoryRegistryFile } from "./memory_registry.ts";
 import { Registry } from "./registry.ts";
 import { formatRegistry, parseRegistry, type RegistryContents } from "./registry_format.ts";
-import { FACTS, SIGNATURE } from "./test_rig.ts";
+import { FACTS, SIGNATURE } from "../test_rig.ts";
 
 const CONTENTS: RegistryContents = {
   nextId: 7,

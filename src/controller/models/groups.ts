@@ -1,6 +1,6 @@
 /** The models that a controller has, as groups of copies that were loaded together. */
-import type { ModelSpec } from "../scheduler/scheduler.ts";
-import type { LoadedModel, ModelRange } from "./model_loading.ts";
+import type { ModelSpec } from "../../scheduler/scheduler.ts";
+import type { LoadedModel, ModelRange } from "./loading.ts";
 
 /** Copies of one model, and the workers that can run them. */
 export interface ModelGroup extends ModelRange {

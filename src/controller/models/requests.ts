@@ -1,7 +1,7 @@
 /** What clients ask about models, and what they are answered. */
-import { RequestStatus } from "../core/status.ts";
-import type { Header } from "../wire/messages.ts";
-import type { ClientSession, ModelRequests, RequestKind } from "./client_session.ts";
+import { RequestStatus } from "../../core/status.ts";
+import type { Header } from "../../wire/messages.ts";
+import type { ClientSession, ModelRequests, RequestKind } from "../client_session.ts";
 import type { Models } from "./models.ts";
 import type { Refusal } from "./request_keys.ts";
 

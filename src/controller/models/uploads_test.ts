@@ -1,14 +1,19 @@
 /** Uploads through the controller while it serves, and what becomes of them when something is lost. */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { MS, SECOND } from "../core/clock.ts";
-import { ActionStatus } from "../core/status.ts";
-import type { Client } from "../client/client.ts";
-import type { Model } from "../client/model.ts";
-import type { Result } from "../client/result.ts";
-import { UPLOAD_CHUNK_BYTES, UPLOAD_WINDOW, type UploadFile, uploadPath } from "../wire/upload.ts";
-import { MemoryUploadStore } from "../worker/uploads/memory_store.ts";
-import { makeModel } from "../worker/test_rig.ts";
+import { MS, SECOND } from "../../core/clock.ts";
+import { ActionStatus } from "../../core/status.ts";
+import type { Client } from "../../client/client.ts";
+import type { Model } from "../../client/model.ts";
+import type { Result } from "../../client/result.ts";
+import {
+  UPLOAD_CHUNK_BYTES,
+  UPLOAD_WINDOW,
+  type UploadFile,
+  uploadPath,
+} from "../../wire/upload.ts";
+import { MemoryUploadStore } from "../../worker/uploads/memory_store.ts";
+import { makeModel } from "../../worker/test_rig.ts";
 import { MemoryRegistryFile } from "./memory_registry.ts";
 import {
   Cluster,
@@ -17,7 +22,7 @@ import {
   type TestWorker,
   value,
   type WorkerOptions,
-} from "./test_rig.ts";
+} from "../test_rig.ts";
 
 const CONTENTS = Uint8Array.from({ length: 20 * UPLOAD_CHUNK_BYTES + 5 }, (_, i) => i % 251);
 const FILE: UploadFile = {

@@ -1,12 +1,12 @@
 /** Loading a model on one worker, and what makes its answer of use. */
-import type { Clock } from "../core/clock.ts";
-import type { Log } from "../core/log.ts";
-import type { ModelSpec } from "../scheduler/scheduler.ts";
-import { describeAction, describeResult } from "../wire/describe.ts";
-import { DEFAULT_FRAME_LIMITS } from "../wire/frame.ts";
-import type { Header, ModelFacts, Signature } from "../wire/messages.ts";
-import { signatureProblem } from "../wire/signature.ts";
-import type { Result, WorkerPeer } from "./worker_peer.ts";
+import type { Clock } from "../../core/clock.ts";
+import type { Log } from "../../core/log.ts";
+import type { ModelSpec } from "../../scheduler/scheduler.ts";
+import { describeAction, describeResult } from "../../wire/describe.ts";
+import { DEFAULT_FRAME_LIMITS } from "../../wire/frame.ts";
+import type { Header, ModelFacts, Signature } from "../../wire/messages.ts";
+import { signatureProblem } from "../../wire/signature.ts";
+import type { Result, WorkerPeer } from "../worker_peer.ts";
 
 /** "No time limit", for actions that may start whenever they can. */
 const WHENEVER_NS = Number.MAX_SAFE_INTEGER;

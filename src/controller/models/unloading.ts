@@ -1,11 +1,11 @@
 /** Unloading a model: its requests are served first, then its workers forget it. */
-import { type Clock, MS, SECOND } from "../core/clock.ts";
-import type { Log } from "../core/log.ts";
-import { ActionStatus } from "../core/status.ts";
-import { describeAction, describeResult } from "../wire/describe.ts";
-import type { ModelRange } from "./model_loading.ts";
-import type { Serving } from "./serving.ts";
-import type { WorkerPeer } from "./worker_peer.ts";
+import { type Clock, MS, SECOND } from "../../core/clock.ts";
+import type { Log } from "../../core/log.ts";
+import { ActionStatus } from "../../core/status.ts";
+import { describeAction, describeResult } from "../../wire/describe.ts";
+import type { ModelRange } from "./loading.ts";
+import type { Serving } from "../serving.ts";
+import type { WorkerPeer } from "../worker_peer.ts";
 
 /** How long requests that wait for a model may delay its end; what waits longer is refused. */
 const DRAIN_LIMIT_NS = 10 * SECOND;

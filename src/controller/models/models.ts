@@ -2,13 +2,13 @@
  * The models of a cluster: loads them, on all workers or on chosen ones, unloads them, and gives those
  * that there are to workers that come later.
  */
-import type { Clock } from "../core/clock.ts";
-import type { Log } from "../core/log.ts";
-import { RequestStatus } from "../core/status.ts";
-import type { Header } from "../wire/messages.ts";
-import { UPLOAD_PREFIX } from "../wire/upload.ts";
-import { ModelCatalogue } from "./model_catalogue.ts";
-import { finderOf, type ModelGroup, ModelGroups, rangesOf } from "./model_groups.ts";
+import type { Clock } from "../../core/clock.ts";
+import type { Log } from "../../core/log.ts";
+import { RequestStatus } from "../../core/status.ts";
+import type { Header } from "../../wire/messages.ts";
+import { UPLOAD_PREFIX } from "../../wire/upload.ts";
+import { ModelCatalogue } from "./catalogue.ts";
+import { finderOf, type ModelGroup, ModelGroups, rangesOf } from "./groups.ts";
 import {
   factsFromState,
   type LoadedModel,
@@ -18,16 +18,16 @@ import {
   type OnLoaded,
   sameSizes,
   specOf,
-} from "./model_loading.ts";
-import type { ControllerOptions } from "./options.ts";
+} from "./loading.ts";
+import type { ControllerOptions } from "../options.ts";
 import { Registry, type RegistryFile } from "./registry.ts";
 import { type Outcome, type Refusal, RequestKeys } from "./request_keys.ts";
-import type { Serving } from "./serving.ts";
+import type { Serving } from "../serving.ts";
 import { bringUpload } from "./upload_relay.ts";
 import { Uploads } from "./uploads.ts";
 import { unloadEverywhere, unloadOnWorker } from "./unloading.ts";
-import type { WorkerPeer } from "./worker_peer.ts";
-import type { WorkerState } from "./worker_query.ts";
+import type { WorkerPeer } from "../worker_peer.ts";
+import type { WorkerState } from "../worker_query.ts";
 
 /** Ids are 32-bit unsigned on the wire. */
 const MAX_MODEL_ID = 0xffff_ffff;

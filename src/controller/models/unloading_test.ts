@@ -1,9 +1,9 @@
 /** Models that are unloaded while the controller serves. */
 import assert from "node:assert/strict";
-import { MS, SECOND } from "../core/clock.ts";
-import type { Client } from "../client/client.ts";
-import type { Model } from "../client/model.ts";
-import { Cluster, type Outcome, outcome, refusal, ScriptedWorker, status } from "./test_rig.ts";
+import { MS, SECOND } from "../../core/clock.ts";
+import type { Client } from "../../client/client.ts";
+import type { Model } from "../../client/model.ts";
+import { Cluster, type Outcome, outcome, refusal, ScriptedWorker, status } from "../test_rig.ts";
 
 function unload(client: Client, model: Model): Outcome<void> {
   return outcome<void>((done) => client.unloadModel(model, done));

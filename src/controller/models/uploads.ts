@@ -3,21 +3,21 @@
  * that are to have it, and the client sends another when they have written it. So a slow worker slows the
  * upload down, and no more than {@link UPLOAD_WINDOW} pieces of it are in memory.
  */
-import { type Clock, SECOND, type Timer } from "../core/clock.ts";
-import type { Log } from "../core/log.ts";
-import { RequestStatus } from "../core/status.ts";
-import { describeAction, describeResult } from "../wire/describe.ts";
-import type { Header } from "../wire/messages.ts";
-import { payloads } from "../wire/payload_pool.ts";
+import { type Clock, SECOND, type Timer } from "../../core/clock.ts";
+import type { Log } from "../../core/log.ts";
+import { RequestStatus } from "../../core/status.ts";
+import { describeAction, describeResult } from "../../wire/describe.ts";
+import type { Header } from "../../wire/messages.ts";
+import { payloads } from "../../wire/payload_pool.ts";
 import {
   UPLOAD_CHUNK_BYTES,
   UPLOAD_WINDOW,
   uploadBytes,
   uploadPath,
   uploadProblem,
-} from "../wire/upload.ts";
+} from "../../wire/upload.ts";
 import type { Outcome, Refusal } from "./request_keys.ts";
-import type { Result, WorkerPeer } from "./worker_peer.ts";
+import type { Result, WorkerPeer } from "../worker_peer.ts";
 
 /** Uploads at a time: together they may delay an inference by their windows. */
 const MAX_UPLOADS = 2;

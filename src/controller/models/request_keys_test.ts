@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { RequestStatus } from "../core/status.ts";
+import { RequestStatus } from "../../core/status.ts";
 import { type Outcome, RequestKeys } from "./request_keys.ts";
 
 /** A request that is under way: ended by calling what it was given. */

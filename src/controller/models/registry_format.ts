@@ -9,9 +9,9 @@ import {
   type Header,
   MAX_MODELS,
   MAX_PATH_LENGTH,
-} from "../wire/messages.ts";
-import { list, record, text, uint } from "../wire/schema.ts";
-import type { LoadedModel, ModelRange } from "./model_loading.ts";
+} from "../../wire/messages.ts";
+import { list, record, text, uint } from "../../wire/schema.ts";
+import type { LoadedModel, ModelRange } from "./loading.ts";
 import type { Remembered } from "./request_keys.ts";
 
 /** A group of copies, as it is kept. */

@@ -1,8 +1,8 @@
 /** Loads that are repeated, and loads on chosen workers. */
 import assert from "node:assert/strict";
-import { MS } from "../core/clock.ts";
-import type { Header } from "../wire/messages.ts";
-import { Cluster, RawClient, status } from "./test_rig.ts";
+import { MS } from "../../core/clock.ts";
+import type { Header } from "../../wire/messages.ts";
+import { Cluster, RawClient, status } from "../test_rig.ts";
 
 function loadOf(more: Partial<Header<"LoadModelRequest">> = {}): Header<"LoadModelRequest"> {
   return { user_id: 0, model_path: "2/b", no_of_copies: 2, workers: [], key: "", ...more };

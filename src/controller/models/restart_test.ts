@@ -1,11 +1,11 @@
 /** Controllers that are started again: what they have of the one before. */
 import assert from "node:assert/strict";
-import { MS, SECOND } from "../core/clock.ts";
-import { Random } from "../core/random.ts";
-import type { Client } from "../client/client.ts";
-import type { Model } from "../client/model.ts";
+import { MS, SECOND } from "../../core/clock.ts";
+import { Random } from "../../core/random.ts";
+import type { Client } from "../../client/client.ts";
+import type { Model } from "../../client/model.ts";
 import { MemoryRegistryFile } from "./memory_registry.ts";
-import { Cluster, outcome, refusal, status, type TestWorker } from "./test_rig.ts";
+import { Cluster, outcome, refusal, status, type TestWorker } from "../test_rig.ts";
 
 /** A cluster that has served 2/a, two copies of 3/b, and 1/c, which it has unloaded. */
 function served(file: MemoryRegistryFile | null) {

@@ -3,7 +3,7 @@
  * asked for was done; so it gives the request a key of its own making, and asks again with the same key.
  * The repeat gets the first one's answer, and nothing is done twice.
  */
-import { RequestStatus } from "../core/status.ts";
+import { RequestStatus } from "../../core/status.ts";
 
 /** Why a request could not be done, for its client. */
 export interface Refusal {

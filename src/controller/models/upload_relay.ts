@@ -2,11 +2,11 @@
  * Uploaded models on their way from a worker that has one to one that lacks it, as it came later: piece by
  * piece through the controller, which keeps nothing of them.
  */
-import type { Log } from "../core/log.ts";
-import type { Header } from "../wire/messages.ts";
-import { payloads } from "../wire/payload_pool.ts";
-import { UPLOAD_CHUNK_BYTES, UPLOAD_WINDOW, type UploadFile } from "../wire/upload.ts";
-import type { Result, WorkerPeer } from "./worker_peer.ts";
+import type { Log } from "../../core/log.ts";
+import type { Header } from "../../wire/messages.ts";
+import { payloads } from "../../wire/payload_pool.ts";
+import { UPLOAD_CHUNK_BYTES, UPLOAD_WINDOW, type UploadFile } from "../../wire/upload.ts";
+import type { Result, WorkerPeer } from "../worker_peer.ts";
 
 interface Piece {
   readonly file: number;

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
-import { MS, SECOND } from "../core/clock.ts";
-import type { Catalogue } from "../client/catalogue.ts";
-import type { Client } from "../client/client.ts";
-import type { Model } from "../client/model.ts";
-import { ModelCatalogue } from "./model_catalogue.ts";
-import { ModelGroups } from "./model_groups.ts";
-import { Cluster, FACTS, outcome, SIGNATURE, status, value } from "./test_rig.ts";
+import { MS, SECOND } from "../../core/clock.ts";
+import type { Catalogue } from "../../client/catalogue.ts";
+import type { Client } from "../../client/client.ts";
+import type { Model } from "../../client/model.ts";
+import { ModelCatalogue } from "./catalogue.ts";
+import { ModelGroups } from "./groups.ts";
+import { Cluster, FACTS, outcome, SIGNATURE, status, value } from "../test_rig.ts";
 
 function describe(cluster: Cluster, client: Client, revision: number | null = null) {
   const described = outcome<Catalogue | null>((done) => client.describeModels(revision, done));

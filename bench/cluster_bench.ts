@@ -9,7 +9,7 @@ import { loadavg } from "node:os";
 import { type BenchOptions, type Outcome, runLoad, runScenario } from "./cluster/run.ts";
 import { LOAD, ORIGINAL, type Scenario, scenarios } from "./cluster/scenarios.ts";
 import { show } from "../src/cli/demo/processes.ts";
-import { parseInteger } from "../src/cli/parse.ts";
+import { parseInteger } from "../src/cli/options/parse.ts";
 
 const HEADER = [
   "workload",

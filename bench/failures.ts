@@ -8,7 +8,7 @@
 import { Command } from "commander";
 import { MS } from "../src/core/clock.ts";
 import { ClockworkProcess, freePort, show } from "../src/cli/demo/processes.ts";
-import { parseDuration, parseInteger } from "../src/cli/parse.ts";
+import { parseDuration, parseInteger } from "../src/cli/options/parse.ts";
 import { LoadClient } from "./failures/load_client.ts";
 import { broken, type Bucket, COUNTS, goodAgainMs, sum, table } from "./failures/timeline.ts";
 

@@ -6,7 +6,7 @@
  */
 import { Command, Option } from "commander";
 import { Random } from "../src/core/random.ts";
-import { parseInteger } from "../src/cli/parse.ts";
+import { parseInteger } from "../src/cli/options/parse.ts";
 import { fuzz, type FuzzCounts } from "../src/cli/testing_fuzz.ts";
 import { fuzzedHttp } from "../src/gateway/testing_fuzz.ts";
 import type { Role } from "../src/wire/roles.ts";

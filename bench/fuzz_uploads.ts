@@ -7,7 +7,7 @@
 import { Command } from "commander";
 import { createHash } from "node:crypto";
 import { join } from "node:path";
-import { parseInteger } from "../src/cli/parse.ts";
+import { parseInteger } from "../src/cli/options/parse.ts";
 import {
   type ClockworkClient,
   connect,

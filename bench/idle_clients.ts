@@ -8,7 +8,7 @@ import { Command } from "commander";
 import { connect } from "../src/client/mod.ts";
 import { encodeFrame } from "../src/wire/frame.ts";
 import { type Kind, PROTOCOL_VERSION } from "../src/wire/messages.ts";
-import { parseInteger } from "../src/cli/parse.ts";
+import { parseInteger } from "../src/cli/options/parse.ts";
 import { mb, Nodes, printServed, sleep } from "./nodes.ts";
 
 const TOKEN = "0123456789abcdef0123456789abcdef";

@@ -11,7 +11,7 @@ import { fileURLToPath } from "node:url";
 import { MS, SECOND } from "../src/core/clock.ts";
 import { ClockworkProcess, show } from "../src/cli/demo/processes.ts";
 import { readLines } from "../src/cli/demo/lines.ts";
-import { parseDuration, parseInteger } from "../src/cli/parse.ts";
+import { parseDuration, parseInteger } from "../src/cli/options/parse.ts";
 import { LoadClient } from "./failures/load_client.ts";
 import {
   broken,

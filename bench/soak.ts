@@ -12,7 +12,7 @@ import { connect } from "../src/client/mod.ts";
 import { ModelDir } from "../src/client/model_dir.ts";
 import { SECOND } from "../src/core/clock.ts";
 import { Random } from "../src/core/random.ts";
-import { parseDuration, parseInteger } from "../src/cli/parse.ts";
+import { parseDuration, parseInteger } from "../src/cli/options/parse.ts";
 import type { Memory } from "./node_memory.ts";
 import { Cluster } from "./soak/cluster.ts";
 import { type Kind, Load } from "./soak/load.ts";

@@ -40,7 +40,7 @@ const dropped: Readonly<Record<string, readonly string[]>> = {
 export const INCLUDED = [
   "src/worker/onnx/thread.ts",
   "src/core/timer_thread.ts",
-  "src/cli/gateway_thread.ts",
+  "src/cli/gateway/gateway_thread.ts",
   "config",
   "npm:webgpu",
   "npm:onnxruntime-web/jspi",

@@ -9,9 +9,9 @@ import { NoDeviceError, OnnxBackend } from "../worker/onnx/onnx_backend.ts";
 import { describe, toJson } from "./check_model_report.ts";
 import { CliError } from "./exit.ts";
 import { inputBlob, InputFileError } from "./input_files.ts";
-import { addInputOptions, type InputOptions, readInputs, readLabels } from "./input_options.ts";
-import { addModelOptions, backendOptions, type ModelOptions } from "./model_options.ts";
-import { parseInteger } from "./parse.ts";
+import { addInputOptions, type InputOptions, readInputs, readLabels } from "./options/input.ts";
+import { addModelOptions, backendOptions, type ModelOptions } from "./options/model.ts";
+import { parseInteger } from "./options/parse.ts";
 import { ENVIRONMENT_HELP, modelDir } from "./serve_worker.ts";
 
 interface Options extends ModelOptions, InputOptions {

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { generateModels } from "../../testdata/generate.ts";
 import { writeModel } from "../worker/onnx/testing.ts";
 import { OCR_SHAPES, ocrFiles } from "../worker/onnx/testing_ocr.ts";
-import { parseShape } from "./model_options.ts";
+import { parseShape } from "./options/model.ts";
 
 const ROOT = new URL("../..", import.meta.url).pathname;
 

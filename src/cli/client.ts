@@ -16,10 +16,10 @@ import {
   type CredentialOptions,
   credentialsHelp,
   readCredentials,
-} from "./access_options.ts";
+} from "./options/access.ts";
 import { UsageError } from "./exit.ts";
-import { parseDuration, parseInteger } from "./parse.ts";
-import { CLIENT_PORT } from "./ports.ts";
+import { parseDuration, parseInteger } from "./options/parse.ts";
+import { CLIENT_PORT } from "./options/ports.ts";
 import { StopSignals } from "./stop_signals.ts";
 
 /** Columns that the help of workloads takes. */

@@ -10,7 +10,7 @@ import type { ModelDir } from "../client/model_dir.ts";
 import { WorkloadRun } from "../client/workload_run.ts";
 import type { Plan } from "../client/workloads/workload.ts";
 import { intervalJson, intervalLine, summaryJson, summaryLines } from "./client_output.ts";
-import { asPeer, type Credentials } from "./access_options.ts";
+import { asPeer, type Credentials } from "./options/access.ts";
 import { CliError } from "./exit.ts";
 import type { StopSignals } from "./stop_signals.ts";
 

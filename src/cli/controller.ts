@@ -20,13 +20,13 @@ import {
   type Credentials,
   credentialsHelp,
   readCredentials,
-} from "./access_options.ts";
+} from "./options/access.ts";
 import {
   addControllerHttpOptions,
   type ControllerHttp,
   type ControllerHttpOptions,
   serveHttp,
-} from "./controller_http.ts";
+} from "./gateway/controller_http.ts";
 import { type ControllerLogs, openControllerLogs } from "./controller_logs.ts";
 import { CliError, UsageError } from "./exit.ts";
 import { closeAtExit, DEFAULT_LOG_FILE_MB, DEFAULT_LOG_FILES } from "./log_file.ts";
@@ -38,15 +38,19 @@ import {
   ownProcessMetrics,
   serveMetrics,
 } from "./metrics_server.ts";
-import { addClientLimitOptions, type ClientLimitOptions, clientLimitsOf } from "./limit_options.ts";
-import { parseInteger } from "./parse.ts";
+import {
+  addClientLimitOptions,
+  type ClientLimitOptions,
+  clientLimitsOf,
+} from "./options/limits.ts";
+import { parseInteger } from "./options/parse.ts";
 import { openRegistryFile } from "./registry_file.ts";
 import { printPauses, watchPauses } from "./pauses.ts";
-import { CLIENT_PORT } from "./ports.ts";
+import { CLIENT_PORT } from "./options/ports.ts";
 import { schedulers, type SchedulerType } from "./schedulers.ts";
 import { openTracing } from "./tracing.ts";
 import { StopSignals } from "./stop_signals.ts";
-import { readUsers } from "./users_file.ts";
+import { readUsers } from "./options/users_file.ts";
 import { WorkerConnections } from "./worker_connections.ts";
 import { parseWorkers, type WorkerList } from "./worker_list.ts";
 

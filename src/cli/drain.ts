@@ -2,7 +2,7 @@
 import { Option } from "commander";
 import { type Clock, MS, SECOND } from "../core/clock.ts";
 import type { Log } from "../core/log.ts";
-import { parseDuration } from "./parse.ts";
+import { parseDuration } from "./options/parse.ts";
 
 /** How long a node that is told to stop may take to finish what it has, unless told otherwise. */
 const DEFAULT_DRAIN_NS = 10 * SECOND;

@@ -2,11 +2,11 @@
 import { Command } from "commander";
 import { SystemClock } from "../core/system_clock.ts";
 import { type Address, formatAddress, parseAddress } from "../wire/tcp.ts";
-import { type AccessOptions, addAccessOptions, credentialsHelp } from "./access_options.ts";
-import { readCredentials } from "./access_options.ts";
+import { type AccessOptions, addAccessOptions, credentialsHelp } from "./options/access.ts";
+import { readCredentials } from "./options/access.ts";
 import { drainOption } from "./drain.ts";
 import { UsageError } from "./exit.ts";
-import { serveGateway } from "./gateway_server.ts";
+import { serveGateway } from "./gateway/server.ts";
 import {
   addHttpLimitOptions,
   addHttpOptions,
@@ -14,9 +14,9 @@ import {
   type HttpOptions,
   limitsOf,
   readHttpAccess,
-} from "./http_options.ts";
-import { CLIENT_PORT, HTTP_PORT } from "./ports.ts";
-import { parseInteger } from "./parse.ts";
+} from "./gateway/options.ts";
+import { CLIENT_PORT, HTTP_PORT } from "./options/ports.ts";
+import { parseInteger } from "./options/parse.ts";
 import { openTracing } from "./tracing.ts";
 import { StopSignals } from "./stop_signals.ts";
 

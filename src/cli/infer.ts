@@ -17,7 +17,7 @@ import {
   type CredentialOptions,
   credentialsHelp,
   readCredentials,
-} from "./access_options.ts";
+} from "./options/access.ts";
 import { CliError, UsageError } from "./exit.ts";
 import { inputBlob, InputFileError } from "./input_files.ts";
 import {
@@ -26,9 +26,9 @@ import {
   readInput,
   readInputs,
   readLabels,
-} from "./input_options.ts";
-import { parseDuration, parseInteger } from "./parse.ts";
-import { CLIENT_PORT } from "./ports.ts";
+} from "./options/input.ts";
+import { parseDuration, parseInteger } from "./options/parse.ts";
+import { CLIENT_PORT } from "./options/ports.ts";
 
 interface Options extends CredentialOptions, InputOptions {
   readonly image?: string;

@@ -3,7 +3,7 @@ import { type Clock, MS, SECOND } from "../core/clock.ts";
 import type { Log } from "../core/log.ts";
 import type { Accept } from "../wire/link.ts";
 import { type Address, connect, formatAddress } from "../wire/tcp.ts";
-import { asPeer, type Credentials } from "./access_options.ts";
+import { asPeer, type Credentials } from "./options/access.ts";
 import type { StopSignals } from "./stop_signals.ts";
 
 /** Pause before the controller is tried again: doubled after each failure, up to the second. */

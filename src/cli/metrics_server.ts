@@ -9,7 +9,7 @@ import { type ProcessFacts, processMetrics } from "../telemetry/metrics/process_
 import { type Access, addressRefusal, isLocal, sameSecret } from "../wire/access.ts";
 import { type Address, formatAddress } from "../wire/tcp.ts";
 import { CliError } from "./exit.ts";
-import { parseListenAddress } from "./parse.ts";
+import { parseListenAddress } from "./options/parse.ts";
 import { watchPauses } from "./pauses.ts";
 
 export interface MetricsOptions {

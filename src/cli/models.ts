@@ -17,9 +17,9 @@ import {
   type CredentialOptions,
   credentialsHelp,
   readCredentials,
-} from "./access_options.ts";
+} from "./options/access.ts";
 import { CliError, UsageError } from "./exit.ts";
-import { parseInteger } from "./parse.ts";
+import { parseInteger } from "./options/parse.ts";
 
 interface Options extends CredentialOptions {
   readonly json: boolean;

@@ -2,9 +2,9 @@
 import { Argument, Command } from "commander";
 import config from "../../deno.json" with { type: "json" };
 import { SystemClock } from "../core/system_clock.ts";
-import { CLIENT_PORT, HTTP_PORT, WORKER_PORT } from "./ports.ts";
+import { CLIENT_PORT, HTTP_PORT, WORKER_PORT } from "./options/ports.ts";
 import { CliError } from "./exit.ts";
-import { parseInteger } from "./parse.ts";
+import { parseInteger } from "./options/parse.ts";
 import { benchmark } from "./profile/benchmark.ts";
 import type { Check } from "./profile/check.ts";
 import { clusterChecks } from "./profile/cluster_checks.ts";

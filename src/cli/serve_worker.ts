@@ -21,7 +21,7 @@ import {
   type Credentials,
   credentialsHelp,
   readCredentials,
-} from "./access_options.ts";
+} from "./options/access.ts";
 import { CliError, UsageError } from "./exit.ts";
 import { drained, drainOption } from "./drain.ts";
 import {
@@ -31,11 +31,11 @@ import {
   serveMetrics,
 } from "./metrics_server.ts";
 import { joinController } from "./join_controller.ts";
-import { addLimitOptions, type LimitOptions, limitsOf } from "./limit_options.ts";
-import { parseInteger } from "./parse.ts";
-import { CLIENT_PORT, WORKER_PORT } from "./ports.ts";
+import { addLimitOptions, type LimitOptions, limitsOf } from "./options/limits.ts";
+import { parseInteger } from "./options/parse.ts";
+import { CLIENT_PORT, WORKER_PORT } from "./options/ports.ts";
 import { StopSignals } from "./stop_signals.ts";
-import { openUploads, type UploadOptions, uploadOptions } from "./upload_options.ts";
+import { openUploads, type UploadOptions, uploadOptions } from "./options/uploads.ts";
 import { openWorkerLogs } from "./worker_logs.ts";
 
 /** How long controllers that do not read may delay the end. */

@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import { runScenario } from "../simulator/scenario.ts";
 import { ModelDirs } from "../worker/model_dirs.ts";
 import { modelReader } from "../worker/emulated/model.ts";
-import { parseInteger } from "./parse.ts";
+import { parseInteger } from "./options/parse.ts";
 
 interface Options {
   readonly seeds: number;

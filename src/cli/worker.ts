@@ -4,7 +4,7 @@ import { type Clock, SECOND } from "../core/clock.ts";
 import { describeBytes } from "../wire/describe.ts";
 import { NoDeviceError, OnnxBackend } from "../worker/onnx/onnx_backend.ts";
 import { CliError } from "./exit.ts";
-import { addModelOptions, backendOptions, type ModelOptions } from "./model_options.ts";
+import { addModelOptions, backendOptions, type ModelOptions } from "./options/model.ts";
 import {
   addServeOptions,
   ENVIRONMENT_HELP,

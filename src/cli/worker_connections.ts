@@ -6,7 +6,7 @@ import { type Clock, every, MS, SECOND, type Timer } from "../core/clock.ts";
 import type { Controller } from "../controller/controller.ts";
 import type { Accept, Link } from "../wire/link.ts";
 import { type Address, connect, formatAddress } from "../wire/tcp.ts";
-import { asPeer, type Credentials } from "./access_options.ts";
+import { asPeer, type Credentials } from "./options/access.ts";
 import { CliError } from "./exit.ts";
 import type { StopSignals } from "./stop_signals.ts";
 import type { WorkerSource } from "./worker_list.ts";

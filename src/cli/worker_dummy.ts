@@ -3,7 +3,7 @@ import { Command, Option } from "commander";
 import { MAX_GPUS_PER_WORKER } from "../wire/messages.ts";
 import { EmulatedBackend } from "../worker/emulated/backend.ts";
 import { modelReader } from "../worker/emulated/model.ts";
-import { parseInteger } from "./parse.ts";
+import { parseInteger } from "./options/parse.ts";
 import {
   addServeOptions,
   ENVIRONMENT_HELP,

@@ -2,7 +2,7 @@
 import { lookup } from "node:dns/promises";
 import { type Address, formatAddress, parseAddress } from "../wire/tcp.ts";
 import { UsageError } from "./exit.ts";
-import { WORKER_PORT } from "./ports.ts";
+import { WORKER_PORT } from "./options/ports.ts";
 
 /** A place that tells addresses of workers, and may tell others the next time. */
 export interface WorkerSource {

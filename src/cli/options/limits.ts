@@ -1,14 +1,14 @@
 /** What peers may cost a node that listens: options of workers and controllers. */
 import { type Command, Option } from "commander";
-import { SECOND } from "../core/clock.ts";
+import { SECOND } from "../../core/clock.ts";
 import {
   DEFAULT_HELLO_NS,
   DEFAULT_MAX_QUEUED_BYTES,
   DEFAULT_MESSAGE_NS,
-} from "../wire/connection_options.ts";
-import { DEFAULT_FRAME_LIMITS } from "../wire/frame.ts";
-import { SendBudget } from "../wire/send_budget.ts";
-import { DEFAULT_MAX_CONNECTIONS, type ListenOptions } from "../wire/tcp.ts";
+} from "../../wire/connection_options.ts";
+import { DEFAULT_FRAME_LIMITS } from "../../wire/frame.ts";
+import { SendBudget } from "../../wire/send_budget.ts";
+import { DEFAULT_MAX_CONNECTIONS, type ListenOptions } from "../../wire/tcp.ts";
 import { parseDuration, parseInteger } from "./parse.ts";
 
 const MIB = 2 ** 20;

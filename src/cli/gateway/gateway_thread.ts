@@ -1,9 +1,9 @@
 /// <reference lib="deno.worker" />
 /** The thread of `controller --http`: a gateway, told what to do by messages of {@link ToThread}. */
-import { SystemClock } from "../core/system_clock.ts";
-import { CliError } from "./exit.ts";
-import { type GatewayServer, serveGateway } from "./gateway_server.ts";
-import { openTracing } from "./tracing.ts";
+import { SystemClock } from "../../core/system_clock.ts";
+import { CliError } from "../exit.ts";
+import { type GatewayServer, serveGateway } from "./server.ts";
+import { openTracing } from "../tracing.ts";
 import type { FromThread, ToThread } from "./http_thread.ts";
 
 const clock = new SystemClock();

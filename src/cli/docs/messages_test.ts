@@ -1,7 +1,7 @@
 /** Keeps docs/troubleshooting.md true: the messages that it explains must be those that are printed. */
 import assert from "node:assert/strict";
 
-const ROOT = new URL("../../", import.meta.url);
+const ROOT = new URL("../../../", import.meta.url);
 
 /** Printed by Deno and Dawn, not by Clockwork. */
 const OTHERS = [

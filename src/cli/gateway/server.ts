@@ -1,17 +1,17 @@
 /** A gateway that listens: what `clockwork gateway` and the thread of `controller --http` both run. */
-import config from "../../deno.json" with { type: "json" };
-import { connectClient } from "../client/connect.ts";
-import type { Clock } from "../core/clock.ts";
-import type { Log } from "../core/log.ts";
-import { Gateway } from "../gateway/gateway.ts";
-import type { GatewayLimits } from "../gateway/options.ts";
-import { type Address, formatAddress } from "../wire/tcp.ts";
-import { GatewayMetrics } from "../telemetry/metrics/gateway_metrics.ts";
-import { asPeer, type Credentials } from "./access_options.ts";
-import { drained } from "./drain.ts";
-import { CliError } from "./exit.ts";
-import { ownProcessMetrics } from "./metrics_server.ts";
-import type { Tracing } from "./tracing.ts";
+import config from "../../../deno.json" with { type: "json" };
+import { connectClient } from "../../client/connect.ts";
+import type { Clock } from "../../core/clock.ts";
+import type { Log } from "../../core/log.ts";
+import { Gateway } from "../../gateway/gateway.ts";
+import type { GatewayLimits } from "../../gateway/options.ts";
+import { type Address, formatAddress } from "../../wire/tcp.ts";
+import { GatewayMetrics } from "../../telemetry/metrics/gateway_metrics.ts";
+import { asPeer, type Credentials } from "../options/access.ts";
+import { drained } from "../drain.ts";
+import { CliError } from "../exit.ts";
+import { ownProcessMetrics } from "../metrics_server.ts";
+import type { Tracing } from "../tracing.ts";
 
 /** All that a gateway is told. Nothing but data, so that it can be sent to a thread. */
 export interface GatewayConfig {
@@ -86,7 +86,7 @@ function serveMetrics(clock: Clock, gateway: Gateway, metrics: GatewayMetrics): 
   const all = [...ownProcessMetrics(clock, "gateway"), ...metrics.metrics()];
   // Loaded when somebody wants it.
   const loading = lazy(async () => {
-    const { Exposition } = await import("../telemetry/metrics/exposition.ts");
+    const { Exposition } = await import("../../telemetry/metrics/exposition.ts");
     return new Exposition(all);
   });
   gateway.app.get("/metrics", async () => {

@@ -1,8 +1,8 @@
 /** What nodes prove themselves with, and who may connect without: options of all nodes. */
 import type { Command } from "commander";
-import { type Access, MAX_TOKEN_LENGTH } from "../wire/access.ts";
-import type { TlsIdentity } from "../wire/tls.ts";
-import { UsageError } from "./exit.ts";
+import { type Access, MAX_TOKEN_LENGTH } from "../../wire/access.ts";
+import type { TlsIdentity } from "../../wire/tls.ts";
+import { UsageError } from "../exit.ts";
 import { readTls, type TlsOptions, tlsOptions } from "./tls_files.ts";
 
 /** Fewer characters could be guessed. */

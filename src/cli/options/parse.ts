@@ -1,7 +1,7 @@
 /** Readers of options and arguments. Each throws commander's InvalidArgumentError: exit code 2. */
 import { InvalidArgumentError } from "commander";
-import { MS, SECOND } from "../core/clock.ts";
-import { type Address, parseAddress } from "../wire/tcp.ts";
+import { MS, SECOND } from "../../core/clock.ts";
+import { type Address, parseAddress } from "../../wire/tcp.ts";
 
 const unitNs: Readonly<Record<string, number>> = {
   ms: MS,

@@ -1,11 +1,11 @@
 /** Options of what serves HTTP: `clockwork gateway`, and `controller --http`. */
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { DEFAULT_GATEWAY_LIMITS, type GatewayLimits } from "../gateway/options.ts";
-import { isLocal } from "../wire/access.ts";
-import { type Address, formatAddress } from "../wire/tcp.ts";
-import { readSecret } from "./access_options.ts";
-import { UsageError } from "./exit.ts";
-import { parseDuration, parseInteger } from "./parse.ts";
+import { DEFAULT_GATEWAY_LIMITS, type GatewayLimits } from "../../gateway/options.ts";
+import { isLocal } from "../../wire/access.ts";
+import { type Address, formatAddress } from "../../wire/tcp.ts";
+import { readSecret } from "../options/access.ts";
+import { UsageError } from "../exit.ts";
+import { parseDuration, parseInteger } from "../options/parse.ts";
 
 export interface HttpOptions {
   readonly httpTokenFile?: string;

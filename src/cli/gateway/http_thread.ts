@@ -2,11 +2,11 @@
  * A gateway in a thread of the controller's process: reading tensors delays no decision. When the thread
  * dies, another takes its place.
  */
-import { type Clock, SECOND } from "../core/clock.ts";
-import type { Log } from "../core/log.ts";
-import { type Address, formatAddress } from "../wire/tcp.ts";
-import { CliError } from "./exit.ts";
-import type { GatewayConfig } from "./gateway_server.ts";
+import { type Clock, SECOND } from "../../core/clock.ts";
+import type { Log } from "../../core/log.ts";
+import { type Address, formatAddress } from "../../wire/tcp.ts";
+import { CliError } from "../exit.ts";
+import type { GatewayConfig } from "./server.ts";
 
 export type ToThread =
   | { readonly type: "start"; readonly config: GatewayConfig }

@@ -1,8 +1,8 @@
 /** The certificates with which nodes prove themselves to each other: options of all nodes. */
 import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
 import { Option } from "commander";
-import type { TlsIdentity } from "../wire/tls.ts";
-import { UsageError } from "./exit.ts";
+import type { TlsIdentity } from "../../wire/tls.ts";
+import { UsageError } from "../exit.ts";
 
 export interface TlsOptions {
   readonly tlsCert?: string;

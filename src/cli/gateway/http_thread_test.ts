@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
-import { MS } from "../core/clock.ts";
-import { SystemClock } from "../core/system_clock.ts";
-import { CliError } from "./exit.ts";
-import type { GatewayConfig } from "./gateway_server.ts";
-import { DEFAULT_GATEWAY_LIMITS } from "../gateway/options.ts";
+import { MS } from "../../core/clock.ts";
+import { SystemClock } from "../../core/system_clock.ts";
+import { CliError } from "../exit.ts";
+import type { GatewayConfig } from "./server.ts";
+import { DEFAULT_GATEWAY_LIMITS } from "../../gateway/options.ts";
 import { HttpThread } from "./http_thread.ts";
-import { freePort, HOST } from "./testing.ts";
+import { freePort, HOST } from "../testing.ts";
 
 function configOf(port: number): GatewayConfig {
   return {

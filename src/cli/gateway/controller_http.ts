@@ -1,14 +1,14 @@
 /** `controller --http`: a gateway in a thread of the controller's process. */
 import type { Command } from "commander";
-import type { Controller } from "../controller/controller.ts";
-import type { Clock } from "../core/clock.ts";
-import type { Log } from "../core/log.ts";
-import { DEFAULT_GATEWAY_LIMITS } from "../gateway/options.ts";
-import { type Address, listen, type Listener } from "../wire/tcp.ts";
-import type { GatewayConfig } from "./gateway_server.ts";
-import { addHttpOptions, type HttpOptions, readHttpAccess } from "./http_options.ts";
+import type { Controller } from "../../controller/controller.ts";
+import type { Clock } from "../../core/clock.ts";
+import type { Log } from "../../core/log.ts";
+import { DEFAULT_GATEWAY_LIMITS } from "../../gateway/options.ts";
+import { type Address, listen, type Listener } from "../../wire/tcp.ts";
+import type { GatewayConfig } from "./server.ts";
+import { addHttpOptions, type HttpOptions, readHttpAccess } from "./options.ts";
 import { HttpThread } from "./http_thread.ts";
-import { parseListenAddress } from "./parse.ts";
+import { parseListenAddress } from "../options/parse.ts";
 
 export interface ControllerHttpOptions extends HttpOptions {
   readonly http?: Address;

@@ -1,8 +1,8 @@
 /** Keeps the command lines in README.md and docs/ such that they can be typed. */
 import assert from "node:assert/strict";
-import { argumentsProblem, commandsIn, lineProblem, shellWords } from "./testing_commands.ts";
+import { argumentsProblem, commandsIn, lineProblem, shellWords } from "../testing_commands.ts";
 
-const ROOT = new URL("../../", import.meta.url);
+const ROOT = new URL("../../../", import.meta.url);
 
 function pages(): string[] {
   const docs = [...Deno.readDirSync(new URL("docs", ROOT))].map(({ name }) => `docs/${name}`);

@@ -1,7 +1,7 @@
 /** Options that say what a model is to be tried with, and what its outputs mean. */
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { UsageError } from "./exit.ts";
-import type { InputFile } from "./input_files.ts";
+import { UsageError } from "../exit.ts";
+import type { InputFile } from "../input_files.ts";
 
 export interface InputOptions {
   readonly input?: string[];

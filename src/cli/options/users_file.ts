@@ -1,8 +1,12 @@
 /** The file that `--users` names: what each user may ask of the controller. */
 import { parse, TomlError } from "smol-toml";
 import { z } from "zod";
-import { DEFAULT_USER_LIMITS, type UserLimits, type UserPolicy } from "../controller/admission.ts";
-import { UsageError } from "./exit.ts";
+import {
+  DEFAULT_USER_LIMITS,
+  type UserLimits,
+  type UserPolicy,
+} from "../../controller/admission.ts";
+import { UsageError } from "../exit.ts";
 
 const limits = z.strictObject({
   /** Share of the GPUs while users compete. */

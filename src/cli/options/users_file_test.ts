@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { DEFAULT_USER_LIMITS } from "../controller/admission.ts";
+import { DEFAULT_USER_LIMITS } from "../../controller/admission.ts";
 import { parseUsers, readUsers } from "./users_file.ts";
 
 Deno.test("users have what the file says, then what it says of all, then the defaults", () => {

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { MS, SECOND } from "../core/clock.ts";
+import { MS, SECOND } from "../../core/clock.ts";
 import { parseDuration, parseInteger } from "./parse.ts";
 
 Deno.test("durations have a unit, or are seconds", () => {

@@ -1,12 +1,12 @@
 /** Keeps docs/metrics.md and the dashboard for Grafana true. */
 import assert from "node:assert/strict";
-import { VirtualClock } from "../core/virtual_clock.ts";
-import { ControllerMetrics } from "../telemetry/metrics/controller_metrics.ts";
-import { GatewayMetrics } from "../telemetry/metrics/gateway_metrics.ts";
-import type { Metric } from "../telemetry/metrics/metric.ts";
-import { networkMetrics } from "../telemetry/metrics/network_metrics.ts";
-import { WorkerMetrics } from "../telemetry/metrics/worker_metrics.ts";
-import { ownProcessMetrics } from "./metrics_server.ts";
+import { VirtualClock } from "../../core/virtual_clock.ts";
+import { ControllerMetrics } from "../../telemetry/metrics/controller_metrics.ts";
+import { GatewayMetrics } from "../../telemetry/metrics/gateway_metrics.ts";
+import type { Metric } from "../../telemetry/metrics/metric.ts";
+import { networkMetrics } from "../../telemetry/metrics/network_metrics.ts";
+import { WorkerMetrics } from "../../telemetry/metrics/worker_metrics.ts";
+import { ownProcessMetrics } from "../metrics_server.ts";
 
 const unread = () => assert.fail("values are not asked for");
 
@@ -19,7 +19,7 @@ export const allMetrics: Readonly<Record<string, readonly Metric[]>> = {
   "Worker": new WorkerMetrics(unread).metrics(),
 };
 
-const doc = await Deno.readTextFile(new URL("../../docs/metrics.md", import.meta.url));
+const doc = await Deno.readTextFile(new URL("../../../docs/metrics.md", import.meta.url));
 
 /** The rows of the tables below a heading, as cells. */
 function rowsBelow(heading: string): string[][] {
@@ -52,7 +52,7 @@ Deno.test("names follow the conventions of Prometheus", () => {
 });
 
 Deno.test("the dashboard for Grafana asks for nothing but metrics that there are, by labels that they have", async () => {
-  const file = new URL("../../deploy/grafana/clockwork.json", import.meta.url);
+  const file = new URL("../../../deploy/grafana/clockwork.json", import.meta.url);
   const { panels } = JSON.parse(await Deno.readTextFile(file)) as {
     panels: { targets?: { expr: string; legendFormat: string }[] }[];
   };

@@ -1,9 +1,9 @@
 /** Whether a worker takes uploads, where it keeps them, and how much: options of workers. */
 import { Option } from "commander";
-import type { Clock } from "../core/clock.ts";
-import { DiskUploadStore } from "../worker/uploads/disk_store.ts";
-import { DEFAULT_UPLOAD_LIMITS, Uploads } from "../worker/uploads/uploads.ts";
-import { CliError } from "./exit.ts";
+import type { Clock } from "../../core/clock.ts";
+import { DiskUploadStore } from "../../worker/uploads/disk_store.ts";
+import { DEFAULT_UPLOAD_LIMITS, Uploads } from "../../worker/uploads/uploads.ts";
+import { CliError } from "../exit.ts";
 import { parseInteger } from "./parse.ts";
 
 const MIB = 2 ** 20;

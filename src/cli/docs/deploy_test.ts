@@ -1,9 +1,9 @@
 /** Keeps the files in deploy/ such that the program takes what they give it. */
 import assert from "node:assert/strict";
 import { parseAllDocuments } from "yaml";
-import { argumentsProblem, shellWords } from "./testing_commands.ts";
+import { argumentsProblem, shellWords } from "../testing_commands.ts";
 
-const DEPLOY = new URL("../../deploy/", import.meta.url);
+const DEPLOY = new URL("../../../deploy/", import.meta.url);
 const ENVIRONMENT = Deno.readTextFileSync(new URL("../docs/environment.md", DEPLOY));
 
 const read = (path: string) => Deno.readTextFileSync(new URL(path, DEPLOY));

@@ -1,8 +1,8 @@
 /** Options about models and devices that `worker` and `check-model` share. */
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { ELEMENT_BYTES } from "../worker/model_files.ts";
-import { DEVICE_CHOICES, type DeviceChoice } from "../worker/onnx/onnx_backend.ts";
-import { type Tolerances, VERIFY_CHOICES, type VerifyChoice } from "../worker/onnx/verify.ts";
+import { ELEMENT_BYTES } from "../../worker/model_files.ts";
+import { DEVICE_CHOICES, type DeviceChoice } from "../../worker/onnx/onnx_backend.ts";
+import { type Tolerances, VERIFY_CHOICES, type VerifyChoice } from "../../worker/onnx/verify.ts";
 
 export type Shapes = Record<string, number[]>;
 

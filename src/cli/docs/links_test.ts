@@ -1,10 +1,10 @@
 /** Keeps the pages in README.md and docs/ connected: links, images, and lists of what there is. */
 import assert from "node:assert/strict";
-import denoConfig from "../../deno.json" with { type: "json" };
-import { DEFAULT_WORKER_CONFIG } from "../worker/config.ts";
-import { makeProgram } from "./program.ts";
+import denoConfig from "../../../deno.json" with { type: "json" };
+import { DEFAULT_WORKER_CONFIG } from "../../worker/config.ts";
+import { makeProgram } from "../program.ts";
 
-const ROOT = new URL("../../", import.meta.url);
+const ROOT = new URL("../../../", import.meta.url);
 
 function read(path: string): string {
   return Deno.readTextFileSync(new URL(path, ROOT));

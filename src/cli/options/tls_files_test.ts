@@ -1,10 +1,10 @@
 /** A cluster that speaks TLS, as real processes. */
 import assert from "node:assert/strict";
-import { connect } from "../client/mod.ts";
-import { TestAuthority } from "../wire/testing_tls.ts";
-import type { TlsIdentity } from "../wire/tls.ts";
-import { UsageError } from "./exit.ts";
-import { Processes } from "./testing.ts";
+import { connect } from "../../client/mod.ts";
+import { TestAuthority } from "../../wire/testing_tls.ts";
+import type { TlsIdentity } from "../../wire/tls.ts";
+import { UsageError } from "../exit.ts";
+import { Processes } from "../testing.ts";
 import { readTls } from "./tls_files.ts";
 
 /** Files that options can name. */

@@ -35,7 +35,7 @@ async function runProgram<T>(
     0,
     `${program} ${args.join(" ")}: exit code ${code}, signal ${signal}: ${
       new TextDecoder().decode(stderr)
-    }`,
+    }; it had printed: ${text}`,
   );
   return JSON.parse(text.split("\n").at(-1)!);
 }

@@ -1,5 +1,5 @@
 /** Loads of models by path: shared among copies, made on every GPU, with profiles kept in model.json. */
-import { type Clock, SECOND, type Timer } from "../../core/clock.ts";
+import type { Clock } from "../../core/clock.ts";
 import { ActionStatus } from "../../core/status.ts";
 import { type BackendModel, type Failure, isFailure, type LoadModelOptions } from "../backend.ts";
 import type { ModelDirs } from "../model_dirs.ts";
@@ -9,6 +9,7 @@ import type { GpuSlot, RepeatableLoad } from "./gpu_slot.ts";
 import type { ThreadTimeouts } from "./gpu_thread.ts";
 import type { InputFill, InputShapes } from "./plan.ts";
 import { knownTimes, type LoadedOnGpu, saveProfiles, storedCheck } from "./profiles.ts";
+import { telling } from "./progress.ts";
 import type { LoadReply } from "./protocol.ts";
 import { ReferenceThread } from "./reference_thread.ts";
 import {
@@ -25,8 +26,6 @@ import {
 const BATCH_SIZES = Array.from({ length: 17 }, (_, i) => 2 ** i);
 /** About how long warming up, and then measuring, one model may take. */
 const LOAD_BUDGET_MS = 20_000;
-/** A load that takes longer than this is told about, and again whenever it has taken twice as long. */
-const FIRST_PROGRESS_NS = 3 * SECOND;
 
 /**
  * What becomes of the profiles in model.json: `keep` reads them and adds what they lack, `read` writes
@@ -167,7 +166,7 @@ export class ModelLoader {
     key: string,
     options: LoadModelOptions,
   ): Promise<BackendModel | Failure> {
-    const { maxModelBytes } = this.#options;
+    const { maxModelBytes, onProgress } = this.#options;
     // Given away to the first thread; whoever needs it next reads it again, as it may be large.
     let file: ArrayBuffer | null = await readFile(onnxPath, maxModelBytes);
     const sizeMb = (file.byteLength / 1e6).toFixed(1);
@@ -188,11 +187,15 @@ export class ModelLoader {
       const what = `${onnxPath} (${sizeMb} MB) on ${slot.info.name}`;
       const given: ArrayBuffer = file ?? await load.readFile();
       file = null;
-      const reply = await this.#telling(
+      const reply = await telling(
+        this.#clock,
+        onProgress,
         `compiling and measuring ${what}`,
         slot.load(load, given),
       );
-      const one = isFailure(reply) ? reply : await this.#telling(
+      const one = isFailure(reply) ? reply : await telling(
+        this.#clock,
+        onProgress,
         `comparing the results of ${what} with the CPU's`,
         this.#check(folder, hash, slot, load, reply),
       );
@@ -219,24 +222,6 @@ export class ModelLoader {
     this.#hostBytes += noted.weightsBytes;
     this.#loaded.set(noted, { key, modelId, onGpus, uses: 0 });
     return noted;
-  }
-
-  /** Says now and then that `promise` is still awaited. */
-  async #telling<T>(what: string, promise: Promise<T>): Promise<T> {
-    const beginNs = this.#clock.now();
-    let timer: Timer;
-    const tellAfter = (waitNs: number) => {
-      timer = this.#clock.at(beginNs + waitNs, () => {
-        this.#options.onProgress(`Still ${what}, for ${waitNs / SECOND} s`);
-        tellAfter(2 * waitNs);
-      });
-    };
-    tellAfter(FIRST_PROGRESS_NS);
-    try {
-      return await promise;
-    } finally {
-      timer!.cancel();
-    }
   }
 
   #hostRefusal(onGpus: readonly LoadedOnGpu[]): Failure | null {

@@ -3,7 +3,7 @@
  * run by gpu_test.ts: the Vulkan driver is chosen by the environment, and could bring the process down.
  *
  * Arguments: the device, then names of models: those of `testdata`, `cls` of PaddleOCR, `large` (its weights
- * take several uploads) and `weightless`.
+ * take several uploads), `noisy` (its outputs differ a little from one run to the next) and `weightless`.
  */
 import { dirname } from "node:path";
 import { generateModels } from "../../../testdata/generate.ts";
@@ -123,6 +123,12 @@ async function writeModels(directory: string, names: readonly string[]): Promise
     floatTensor("w", [1021, 2303], (i) => Math.sin(i) / 30),
   ]);
   writeModel(directory, "large", large);
+  const noisy = model(["n", 4], ["n", 4], [
+    node("MatMul", ["x", "w"], "product"),
+    node("RandomNormalLike", ["x"], "noise", [{ name: "scale", f: 1e-5, type: 1 }]),
+    node("Add", ["product", "noise"], "y"),
+  ], [floatTensor("w", [4, 4], (i) => Math.sin(i))]);
+  writeModel(directory, "noisy", noisy);
 }
 
 async function refusedWhenStrict(kind: "dawn" | "deno", modelDir: string): Promise<string> {

@@ -1,6 +1,13 @@
 import assert from "node:assert/strict";
-import { decodeModel } from "../../src/worker/onnx/proto.ts";
 import { Random } from "../../src/core/random.ts";
+import { ModelDirs } from "../../src/worker/model_dirs.ts";
+import { decodeModel } from "../../src/worker/onnx/proto.ts";
+import {
+  differenceFromNative,
+  randomBlob,
+  TestBackend,
+  writeModel,
+} from "../../src/worker/onnx/testing.ts";
 import { densenet, mobilenetV2, resnet, squeezenet, vgg } from "./convnets.ts";
 import { GraphBuilder, noFill, seededFill, type Value } from "./graph.ts";
 import { networks } from "./networks.ts";
@@ -98,15 +105,16 @@ const tiny: Record<string, (g: GraphBuilder) => Value> = {
   "bert": (g) => bert(g, { ...encoder, tokens: 12, vocabulary: 50, maxTokens: 20 }),
 };
 
-for (const [name, build] of Object.entries(tiny)) {
+function encodeTiny(name: string): Uint8Array<ArrayBuffer> {
+  const graph = new GraphBuilder(seededFill(1));
+  const output = tiny[name]!(graph);
+  return graph.encode(name, output, [output.channels]);
+}
+
+for (const name of Object.keys(tiny)) {
   Deno.test(`a tiny ${name} runs, alone and in a batch, and its output follows its input`, async () => {
-    const encode = () => {
-      const graph = new GraphBuilder(seededFill(1));
-      const output = build(graph);
-      return graph.encode(name, output, [output.channels]);
-    };
-    const bytes = encode();
-    assert.deepEqual(encode(), bytes);
+    const bytes = encodeTiny(name);
+    assert.deepEqual(encodeTiny(name), bytes);
     assert.equal(decodeModel(bytes).graph.output[0]!.name, "output");
     const text = name === "bert";
     const dims = text ? [12] : [3, image, image];
@@ -132,3 +140,25 @@ for (const [name, build] of Object.entries(tiny)) {
     assert.ok(new Set(alone).size > 5);
   });
 }
+
+Deno.test("a worker gives what the native ONNX Runtime gives, alone and in a batch", async () => {
+  const directory = Deno.makeTempDirSync();
+  for (const name of Object.keys(tiny)) writeModel(directory, name, encodeTiny(name));
+  const backend = await TestBackend.open({ device: "wasm", modelDirs: ModelDirs.only(directory) });
+  try {
+    for (const name of Object.keys(tiny)) {
+      const loaded = await backend.load(name, 2);
+      assert.deepEqual(loaded.batchSizes, [1, 2], name);
+      await backend.loadWeights(loaded, 1);
+      for (const size of loaded.batchSizes) {
+        const inputs = Array.from({ length: size }, (_, i) => randomBlob(loaded, i));
+        const { outputs } = await backend.infer(loaded, 1, size, inputs);
+        const difference = await differenceFromNative(loaded, inputs, outputs);
+        assert.ok(difference < 1e-3, `${name}, batch ${size}: ${difference}`);
+      }
+    }
+  } finally {
+    backend.close();
+    Deno.removeSync(directory, { recursive: true });
+  }
+});

@@ -6,7 +6,7 @@
 import { fileURLToPath } from "node:url";
 import { Command } from "commander";
 import { VirtualClock } from "../src/core/virtual_clock.ts";
-import { ACTION_LOG, logFiles, openLog, REQUEST_LOG } from "../src/cli/log_file.ts";
+import { ACTION_LOG, logFiles, openLog, REQUEST_LOG } from "../src/cli/logs/log_file.ts";
 import { parseInteger } from "../src/cli/options/parse.ts";
 import { generateLoad } from "../src/telemetry/report/generate.ts";
 import { actionColumns, requestColumns } from "../src/telemetry/records.ts";

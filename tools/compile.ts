@@ -41,6 +41,7 @@ export const INCLUDED = [
   "src/worker/onnx/thread.ts",
   "src/core/timer_thread.ts",
   "src/cli/gateway/gateway_thread.ts",
+  "src/cli/logs/log_thread.ts",
   "config",
   "npm:webgpu",
   "npm:onnxruntime-web/jspi",

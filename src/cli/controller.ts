@@ -27,9 +27,9 @@ import {
   type ControllerHttpOptions,
   serveHttp,
 } from "./gateway/controller_http.ts";
-import { type ControllerLogs, openControllerLogs } from "./controller_logs.ts";
+import { type ControllerLogs, openControllerLogs } from "./logs/controller_logs.ts";
 import { CliError, UsageError } from "./exit.ts";
-import { closeAtExit, DEFAULT_LOG_FILE_MB, DEFAULT_LOG_FILES } from "./log_file.ts";
+import { closeAtExit, DEFAULT_LOG_FILE_MB, DEFAULT_LOG_FILES } from "./logs/log_file.ts";
 import { drained, drainOption } from "./drain.ts";
 import {
   metricsOption,

@@ -4,7 +4,7 @@ import { type LogFile, type LogStats, makeReport, readLogs } from "../telemetry/
 import { reportLines } from "../telemetry/report/table.ts";
 import { LogError } from "../telemetry/report/tsv_parser.ts";
 import { CliError } from "./exit.ts";
-import { ACTION_LOG, logFiles, PREVIOUS, REQUEST_LOG } from "./log_file.ts";
+import { ACTION_LOG, logFiles, PREVIOUS, REQUEST_LOG } from "./logs/log_file.ts";
 
 interface Options {
   readonly output?: string;

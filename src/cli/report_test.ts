@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { type ActionRecord, type RequestRecord } from "../telemetry/records.ts";
 import { generateLoad } from "../telemetry/report/generate.ts";
 import { actionLog, requestLog } from "../telemetry/report/testing.ts";
-import { ACTION_LOG, REQUEST_LOG } from "./log_file.ts";
+import { ACTION_LOG, REQUEST_LOG } from "./logs/log_file.ts";
 import { Processes } from "./testing.ts";
 
 const requests: RequestRecord[] = [];

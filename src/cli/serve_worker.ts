@@ -36,7 +36,7 @@ import { parseInteger } from "./options/parse.ts";
 import { CLIENT_PORT, WORKER_PORT } from "./options/ports.ts";
 import { StopSignals } from "./stop_signals.ts";
 import { openUploads, type UploadOptions, uploadOptions } from "./options/uploads.ts";
-import { openWorkerLogs } from "./worker_logs.ts";
+import { openWorkerLogs } from "./logs/worker_logs.ts";
 
 /** How long controllers that do not read may delay the end. */
 const CLOSE_TIMEOUT_NS = 1500 * MS;

@@ -18,7 +18,7 @@ import { ModelDirs } from "../worker/model_dirs.ts";
 import { modelReader } from "../worker/emulated/model.ts";
 import { intervalLine, summaryJson, summaryLines } from "./client_output.ts";
 import { CliError, UsageError } from "./exit.ts";
-import { ACTION_LOG, clearLogs, openLog, REQUEST_LOG } from "./log_file.ts";
+import { ACTION_LOG, clearLogs, openLog, REQUEST_LOG } from "./logs/log_file.ts";
 import { parseDuration, parseInteger } from "./options/parse.ts";
 import { schedulers } from "./schedulers.ts";
 import { modelDir } from "./serve_worker.ts";

@@ -7,7 +7,7 @@ import { ModelDirs, ModelFileError } from "../../worker/model_dirs.ts";
 import { readModelFolder } from "../../worker/model_files.ts";
 import { readCredentials } from "../options/access.ts";
 import { UsageError } from "../exit.ts";
-import { DEFAULT_LOG_FILE_MB, DEFAULT_LOG_FILES } from "../log_file.ts";
+import { DEFAULT_LOG_FILE_MB, DEFAULT_LOG_FILES } from "../logs/log_file.ts";
 import { type Check, checksOf } from "./check.ts";
 import type { Machine } from "./machine.ts";
 

@@ -1,9 +1,9 @@
 /** The files of logs: where they are, how old ones make room, and how they are found. */
 import { basename, join } from "node:path";
-import type { Columns } from "../telemetry/records.ts";
-import { headerOf, type LogSink } from "../telemetry/tsv_log.ts";
-import type { Clock } from "../core/clock.ts";
-import { CliError } from "./exit.ts";
+import type { Columns } from "../../telemetry/records.ts";
+import { headerOf, type LogSink } from "../../telemetry/tsv_log.ts";
+import type { Clock } from "../../core/clock.ts";
+import { CliError } from "../exit.ts";
 
 export const REQUEST_LOG = "clockwork_request_log.tsv";
 export const ACTION_LOG = "clockwork_action_log.tsv";

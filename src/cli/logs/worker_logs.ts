@@ -1,22 +1,22 @@
 /** A worker's own logs, of its actions and of their tasks, for those who enable them. */
 import { join } from "node:path";
-import type { Clock } from "../core/clock.ts";
-import type { Columns } from "../telemetry/records.ts";
-import { TsvLog } from "../telemetry/tsv_log.ts";
+import type { Clock } from "../../core/clock.ts";
+import type { Columns } from "../../telemetry/records.ts";
+import { TsvLog } from "../../telemetry/tsv_log.ts";
 import {
   workerActionColumns,
   workerTaskColumns,
   type WorkerTelemetry,
-} from "../telemetry/worker_records.ts";
-import type { WorkerConfig } from "../worker/config.ts";
+} from "../../telemetry/worker_records.ts";
+import type { WorkerConfig } from "../../worker/config.ts";
 import {
   clearLogs,
   closeAtExit,
   DEFAULT_LOG_FILE_MB,
   DEFAULT_LOG_FILES,
   epochOf,
-  openLog,
 } from "./log_file.ts";
+import { LogWriter } from "./log_writer.ts";
 
 export const WORKER_ACTION_LOG = "clockwork_worker_action_log.tsv";
 export const WORKER_TASK_LOG = "clockwork_worker_task_log.tsv";
@@ -51,10 +51,11 @@ export function openWorkerLogs(
     },
     REMEDY,
   );
+  const writer = new LogWriter();
   const open = <Row>(what: string, name: string, columns: Columns<Row> | null) => {
     if (columns === null) return null;
     const path = join(telemetry_log_dir, name);
-    const sink = openLog(path, DEFAULT_LOG_FILES, REMEDY);
+    const sink = writer.open(path, DEFAULT_LOG_FILES, REMEDY);
     log(`Logging ${what} to ${path}`);
     return new TsvLog(clock, sink, columns, DEFAULT_LOG_FILE_MB * 1e6);
   };
@@ -63,6 +64,7 @@ export function openWorkerLogs(
   const close = () => {
     actions?.close();
     tasks?.close();
+    writer.close();
   };
   closeAtExit(close);
   return {

@@ -1,6 +1,6 @@
 /** A worker's own logs, as its configuration enables them. */
 import assert from "node:assert/strict";
-import { Processes } from "./testing.ts";
+import { Processes } from "../testing.ts";
 
 Deno.test("a worker that is told to logs its actions and their tasks, and all of them by its end", async () => {
   await using processes = new Processes();

@@ -1,14 +1,15 @@
 /** The controller's logs of requests and actions. */
-import type { Clock } from "../core/clock.ts";
+import type { Clock } from "../../core/clock.ts";
 import {
   actionColumns,
   type ActionRecord,
   type Columns,
   requestColumns,
   type RequestRecord,
-} from "../telemetry/records.ts";
-import { TsvLog } from "../telemetry/tsv_log.ts";
-import { ACTION_LOG, clearLogs, epochOf, openLog, REQUEST_LOG } from "./log_file.ts";
+} from "../../telemetry/records.ts";
+import { TsvLog } from "../../telemetry/tsv_log.ts";
+import { ACTION_LOG, clearLogs, epochOf, REQUEST_LOG } from "./log_file.ts";
+import { LogWriter } from "./log_writer.ts";
 
 export interface ControllerLogs {
   readonly requests: TsvLog<RequestRecord>;
@@ -39,9 +40,10 @@ export function openControllerLogs(
   const ofRequests = requestColumns(epochNs);
   const ofActions = actionColumns(epochNs);
   clearLogs(directory, { [REQUEST_LOG]: ofRequests, [ACTION_LOG]: ofActions });
+  const writer = new LogWriter();
   const open = <Row>(what: string, name: string, columns: Columns<Row>) => {
     const path = `${directory}/${name}`;
-    const log = new TsvLog(clock, openLog(path, files), columns, fileMb * 1e6);
+    const log = new TsvLog(clock, writer.open(path, files), columns, fileMb * 1e6);
     console.log(`Logging ${what} to ${path}`);
     return log;
   };
@@ -53,6 +55,7 @@ export function openControllerLogs(
     close: () => {
       requests.close();
       actions.close();
+      writer.close();
     },
   };
 }

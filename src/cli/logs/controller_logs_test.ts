@@ -1,6 +1,6 @@
 /** What a controller leaves in its logs that does not end as it should. */
 import assert from "node:assert/strict";
-import { type Process, Processes } from "./testing.ts";
+import { type Process, Processes } from "../testing.ts";
 
 Deno.test("a controller that is killed has logged all but its last second", async () => {
   await using processes = new Processes();

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { basename } from "node:path";
-import { actionColumns, requestColumns } from "../telemetry/records.ts";
-import { SECOND } from "../core/clock.ts";
-import { VirtualClock } from "../core/virtual_clock.ts";
-import { headerOf, TsvLog } from "../telemetry/tsv_log.ts";
+import { actionColumns, requestColumns } from "../../telemetry/records.ts";
+import { SECOND } from "../../core/clock.ts";
+import { VirtualClock } from "../../core/virtual_clock.ts";
+import { headerOf, TsvLog } from "../../telemetry/tsv_log.ts";
 import { ACTION_LOG, clearLogs, logFiles, openLog, PREVIOUS, REQUEST_LOG } from "./log_file.ts";
 
 const LOGS = {

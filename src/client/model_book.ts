@@ -137,7 +137,10 @@ export class ModelBook {
   /** What became of `leaving`. */
   left(model: Model, unloaded: boolean): void {
     this.#leaving.delete(model);
-    if (unloaded) this.#handles.delete(model.id);
+    // Its id may be that of another model by now, at a controller that began anew.
+    if (unloaded && this.#handles.get(model.id)?.path === model.path) {
+      this.#handles.delete(model.id);
+    }
   }
 
   /** Whether requests for a model can be sent now: "unknown" may become either. */

@@ -3,8 +3,9 @@
  *
  * Start-up goes through phases: (1) inference and LS requests are bounced, (2) the state of the workers
  * is asked for, (3) the first LoadModel of a client is awaited, (4) models are loaded on every worker,
- * (5) once a second passes without that, (6) the loaded models are printed, and serving begins. Models
- * may be loaded later too, and workers may come and go: a newcomer gets all models before its GPUs serve.
+ * (5) once a second passes without that, or after ten, (6) the loaded models are printed, and serving
+ * begins. Models may be loaded later too, and workers may come and go: a newcomer gets all models before
+ * its GPUs serve.
  */
 import { type Clock, SECOND, type Timer } from "../core/clock.ts";
 import type { Log } from "../core/log.ts";
@@ -35,6 +36,8 @@ export { type ControllerOptions, DEFAULT_CONTROLLER_OPTIONS } from "./options.ts
 
 /** The load phase ends when this long has passed without load activity. */
 const LOAD_STAGE_IDLE_NS = SECOND;
+/** And when it has lasted for this long and there is a model: one client's loads must not stop all others. */
+const LOAD_STAGE_MAX_NS = 10 * SECOND;
 
 type Phase = "connecting" | "querying" | "awaiting" | "loading" | "serving";
 
@@ -56,6 +59,7 @@ export class Controller implements ClientRequests {
   readonly #modelRequests: ModelRequestHandler;
   #phase: Phase = "connecting";
   #nextActionId = 0;
+  #loadStageBeganNs = 0;
   #loadStageTimer: Timer | null = null;
   /** Why nothing new is taken; null while it is. */
   #draining: string | null = null;
@@ -294,7 +298,7 @@ export class Controller implements ClientRequests {
   #restore(source: string): void {
     const { copies } = this.#models.groups;
     this.#log(`(Startup-3) Restoring ${copies} models of an earlier controller from ${source}`);
-    this.#phase = "loading";
+    this.#beginLoading();
     const workers = this.#ready;
     let waiting = workers.length;
     const restored = () => {
@@ -317,24 +321,28 @@ export class Controller implements ClientRequests {
     this.#models.preload(preload.path, preload.copies);
   }
 
-  /** The load stage begins with the first load, and ends when none is under way and none has been for a while. */
+  #beginLoading(): void {
+    this.#phase = "loading";
+    this.#loadStageBeganNs = this.#clock.now();
+  }
+
+  /** The load stage begins with the first load; each one that begins or ends puts off the stage's end. */
   #onLoad(): void {
     if (this.#phase === "awaiting") {
-      this.#phase = "loading";
+      this.#beginLoading();
       this.#log("(Startup-4) LoadModelStage has begun");
     }
     this.#loadStageTimer?.cancel();
-    if (this.#phase !== "loading" || this.#models.loading > 0) return;
-    this.#loadStageTimer = this.#clock.at(this.#clock.now() + LOAD_STAGE_IDLE_NS, () => {
+    if (this.#phase !== "loading") return;
+    const idleNs = this.#models.loading > 0 ? Infinity : this.#clock.now() + LOAD_STAGE_IDLE_NS;
+    const endNs = Math.min(idleNs, this.#loadStageBeganNs + LOAD_STAGE_MAX_NS);
+    this.#loadStageTimer = this.#clock.at(endNs, () => {
+      if (this.#models.groups.copies > 0) return this.#beginServing();
+      // The load's end will tell.
+      if (this.#models.loading > 0) return;
       // A stage in which every load failed has nothing to serve: a client may yet bring a model.
-      if (this.#models.groups.copies === 0) {
-        this.#log(
-          "(Startup-3) No model could be loaded.  Awaiting LoadModel requests from clients",
-        );
-        this.#phase = "awaiting";
-      } else {
-        this.#beginServing();
-      }
+      this.#log("(Startup-3) No model could be loaded.  Awaiting LoadModel requests from clients");
+      this.#phase = "awaiting";
     });
   }
 

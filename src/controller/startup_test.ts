@@ -271,6 +271,22 @@ Deno.test("serving begins a second after the last load, however long one takes",
   assert.ok(serves());
 });
 
+Deno.test("loads that never pause put serving off for ten seconds, not for ever", () => {
+  const cluster = new Cluster();
+  cluster.addWorker();
+  const { client } = cluster.addClient();
+  cluster.controller.start();
+  cluster.run();
+  const serves = () => cluster.lines.includes("(Startup-end) Transitioning to scheduler");
+  const beginNs = cluster.clock.now();
+  while (!serves() && cluster.clock.now() < beginNs + 20 * SECOND) {
+    cluster.load(client, "2/a");
+    cluster.run(500 * MS);
+  }
+  const tookNs = cluster.clock.now() - beginNs;
+  assert.ok(tookNs >= 10 * SECOND && tookNs < 11 * SECOND, `${tookNs}`);
+});
+
 Deno.test("a worker that comes late, and still loads when serving begins, serves once", () => {
   const added: number[] = [];
   const cluster = new Cluster({}, (clock, host) => {

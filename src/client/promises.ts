@@ -4,7 +4,13 @@ import type { Catalogue } from "./catalogue.ts";
 import type { Client } from "./client.ts";
 import { type InferOptions, type Model, NO_INPUT } from "./model.ts";
 import { type Done, RequestError } from "./result.ts";
-import { upload, type Uploaded, type UploadOptions, type UploadSource } from "./upload.ts";
+import {
+  readerOf,
+  sendUpload,
+  type Uploaded,
+  type UploadOptions,
+  type UploadSource,
+} from "./upload.ts";
 
 /**
  * A {@link Client} for programs that await. A request that is not answered with success rejects with a
@@ -59,7 +65,10 @@ export class ClockworkClient {
     files: readonly UploadSource[],
     options: UploadOptions = {},
   ): Promise<Uploaded> {
-    return upload(this.callbacks, name, files, options);
+    return this.#settled(
+      `uploading ${name}`,
+      (done) => sendUpload(this.callbacks, name, files, readerOf(files), options, done),
+    );
   }
 
   /**

@@ -37,6 +37,22 @@ export class ModelGroups {
     );
   }
 
+  /** The copies of `range` that no group has. */
+  missing({ firstId, copies, path }: ModelRange): ModelRange[] {
+    const missing: ModelRange[] = [];
+    let nextId = firstId;
+    const until = (endId: number) => {
+      if (endId > nextId) missing.push({ firstId: nextId, copies: endId - nextId, path });
+    };
+    const parts = this.within({ firstId, copies, path }).sort((a, b) => a.firstId - b.firstId);
+    for (const part of parts) {
+      until(part.firstId);
+      nextId = part.firstId + part.copies;
+    }
+    until(firstId + copies);
+    return missing;
+  }
+
   /** How many of `copies` ids from `firstId` on have a model. */
   count(firstId: number, copies: number): number {
     let count = 0;

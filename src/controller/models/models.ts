@@ -367,18 +367,21 @@ export class Models {
 
   #equipWith(group: ModelGroup, worker: ReadyWorker, done: () => void): void {
     const { peer, state } = worker;
-    const { log } = this.#host;
+    const { clock, log } = this.#host;
     const take = (facts: LoadedModel | null, problem: string) => {
       if (facts === null || !sameSizes(facts, group.facts)) {
         const why = problem || "its model of that path has other sizes: the files differ";
         log(`Worker ${peer.id} cannot serve ${group.path}: ${why}`);
       } else if (!peer.lost) {
         const spec = specOf(facts);
-        // Some of its copies, or all, may have been unloaded meanwhile.
         for (const part of this.groups.within(group)) {
           part.specs = new Map(part.specs).set(peer.id, spec);
           this.catalogue.changed();
           this.#host.serve(part);
+        }
+        // Unloaded meanwhile: this worker may have been told so before it had them.
+        for (const range of this.groups.missing(group)) {
+          unloadOnWorker(clock, log, peer, range, () => {});
         }
       }
       done();

@@ -6,6 +6,7 @@ import { ActionStatus } from "../../core/status.ts";
 import type { Client } from "../../client/client.ts";
 import type { Model } from "../../client/model.ts";
 import type { Result } from "../../client/result.ts";
+import { sendUpload, type Uploaded } from "../../client/upload.ts";
 import {
   UPLOAD_CHUNK_BYTES,
   UPLOAD_WINDOW,
@@ -18,6 +19,7 @@ import { MemoryRegistryFile } from "./memory_registry.ts";
 import {
   Cluster,
   outcome,
+  refusal,
   status,
   type TestWorker,
   value,
@@ -218,6 +220,42 @@ Deno.test("a newcomer whose source is lost on the way serves the rest, and forge
   cluster.run(5 * SECOND);
   assert.deepEqual([newcomer.store.partial, has(newcomer)], [0, false]);
   assert.equal(infer(cluster, client, model), 0, "the other model is served");
+});
+
+Deno.test("copies that are unloaded while a newcomer is brought their files do not stay there", () => {
+  const { cluster, client } = serving(1);
+  send(cluster, client);
+  cluster.run();
+  const copies = cluster.load(client, PATH, 3);
+  const newcomer = addStoring(cluster, { link: { bytesPerSecond: 10e6 } });
+  cluster.run(20 * MS);
+  assert.equal(newcomer.store.partial, 1);
+  const unloaded = outcome<void>((done) => client.unloadModel(copies[1]!, done));
+  cluster.run(5 * SECOND);
+  assert.equal(status(unloaded), 0);
+  assert.ok(has(newcomer));
+  const ids = newcomer.server.node.registry.list().map(({ id }) => id);
+  assert.deepEqual(ids, [0, copies[0]!.id, copies[2]!.id]);
+});
+
+Deno.test("a file that cannot be read to its end leaves nothing behind, and the client is told why", () => {
+  const { cluster, workers, client } = serving();
+  const failed = outcome<Uploaded>((done) =>
+    sendUpload(
+      client,
+      "net",
+      [FILE],
+      (_, offset, length, done) => {
+        if (offset < 10 * UPLOAD_CHUNK_BYTES) done(CONTENTS.slice(offset, offset + length), "");
+        else done(null, "it has become shorter meanwhile");
+      },
+      {},
+      done,
+    )
+  );
+  cluster.run();
+  assert.match(refusal(failed), /"model.onnx" cannot be read: it has become shorter meanwhile$/);
+  assert.deepEqual(workers.map(({ store }) => [store.partial, store.kept.size]), [[0, 0], [0, 0]]);
 });
 
 Deno.test("a client that leaves, or does nothing more, leaves nothing behind", () => {

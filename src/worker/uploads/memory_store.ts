@@ -2,16 +2,26 @@
 import { uploadBytes, type UploadFile } from "../../wire/upload.ts";
 import type { PartialUpload, UploadStore } from "./store.ts";
 
+/** Has something done once the disk, if it were one, had done what was before. */
+export type Disk = (then: () => void) => void;
+
+const IMMEDIATE: Disk = (then) => then();
+
 export class MemoryUploadStore implements UploadStore {
   /** What is in each file, by path and name. */
   readonly kept = new Map<
     string,
-    { files: readonly UploadFile[]; contents: Map<string, Uint8Array> }
+    { files: readonly UploadFile[]; contents: ReadonlyMap<string, Uint8Array> }
   >();
   /** Uploads that have been begun and neither kept nor discarded. */
   partial = 0;
   /** What is wrong with writing; "" when nothing is. */
   problem = "";
+  readonly #disk: Disk;
+
+  constructor(disk: Disk = IMMEDIATE) {
+    this.#disk = disk;
+  }
 
   get usedBytes(): number {
     return [...this.kept.values()].reduce((sum, { files }) => sum + uploadBytes(files), 0);
@@ -23,22 +33,22 @@ export class MemoryUploadStore implements UploadStore {
 
   create(path: string, files: readonly UploadFile[]): PartialUpload {
     this.partial++;
-    const pieces = new Map<string, number[]>();
+    const contents = new Map(files.map(({ name, size }) => [name, new Uint8Array(size)]));
+    const written = new Map<string, number>();
     return {
-      write: ({ name }, bytes, done) => {
-        const written = pieces.get(name) ?? [];
-        pieces.set(name, written);
-        written.push(...bytes);
-        done(this.problem);
-      },
-      keep: (done) => {
-        this.partial--;
-        const contents = new Map(
-          [...pieces].map(([name, bytes]) => [name, Uint8Array.from(bytes)]),
-        );
-        this.kept.set(path, { files, contents });
-        done("");
-      },
+      write: ({ name }, bytes, done) =>
+        this.#disk(() => {
+          const at = written.get(name) ?? 0;
+          contents.get(name)!.set(bytes, at);
+          written.set(name, at + bytes.length);
+          done(this.problem);
+        }),
+      keep: (done) =>
+        this.#disk(() => {
+          this.partial--;
+          this.kept.set(path, { files, contents });
+          done("");
+        }),
       discard: () => {
         this.partial--;
       },
@@ -52,6 +62,8 @@ export class MemoryUploadStore implements UploadStore {
     length: number,
     done: (bytes: Uint8Array | null, problem: string) => void,
   ): void {
-    done(this.kept.get(path)!.contents.get(name)!.slice(offset, offset + length), "");
+    this.#disk(() =>
+      done(this.kept.get(path)!.contents.get(name)!.slice(offset, offset + length), "")
+    );
   }
 }

@@ -45,6 +45,7 @@ interface Options {
   pages?: number;
   registry: boolean;
   inputs: boolean;
+  uploads: boolean;
   logDir?: string;
   verbose: boolean;
   json: boolean;
@@ -52,6 +53,8 @@ interface Options {
 
 /** Logs of simulations begin at this moment, so that the same simulation writes the same bytes. */
 const EPOCH_NS = 1_600_000_000_000_000_000n;
+/** Which model's sizes and times uploaded ones have. */
+const UPLOADS_LIKE = "resnet50_v2";
 /** Virtual time between two looks at whether to print something. */
 const SLICE_NS = SECOND;
 /** After the workloads' end: the answers that are still to come. */
@@ -133,6 +136,11 @@ export function simulateCommand(): Command {
     )
     .option("--pages <n>", "pages of each GPU's weights cache", parseInteger(1, 1e9))
     .option("--inputs", "send inputs, whose bytes take time on the network", false)
+    .option(
+      "--uploads",
+      "the first client also uploads models, and loads, serves and unloads them",
+      false,
+    )
     .option("--registry", "controllers keep their models for the one after them", false)
     .option("--log-dir <directory>", "write the controller's logs there")
     .option("--verbose", "print what every node prints", false)
@@ -197,6 +205,8 @@ function simulate(type: string, workload: readonly string[], options: Options): 
     if (options.json) console.log(summaryJson(summary, client));
     else for (const line of summaryLines(summary)) console.log(line);
   }
+  const { served } = simulation.uploads;
+  if (options.uploads) say(`Uploaded, loaded, served and unloaded ${served} models`);
   const speed = options.duration / SECOND / elapsedSeconds;
   say(
     `Simulated ${options.duration / SECOND} s in ${elapsedSeconds.toFixed(1)} s, ` +
@@ -267,6 +277,7 @@ function prepare(
     makePlan,
     pathOf: (model) => zoo.pathOf(model),
     inputs: options.inputs,
+    ...(options.uploads ? { uploadsLike: zoo.pathOf(UPLOADS_LIKE) } : {}),
     faults,
   };
 }

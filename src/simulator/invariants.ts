@@ -1,4 +1,5 @@
 /** What must hold of a simulated cluster once faults have healed and all is quiet. */
+import { createHash } from "node:crypto";
 import { SECOND } from "../core/clock.ts";
 import { RequestStatus } from "../core/status.ts";
 import { Infer4 } from "../scheduler/infer4/infer4.ts";
@@ -12,7 +13,8 @@ export function violations(simulation: Simulation): string[] {
     ...misplaced(simulation),
     ...misaccounted(simulation),
     ...unevenlyLoaded(simulation),
-    ...simulation.errors.map((error) => `a workload could not be run: ${error}`),
+    ...misstored(simulation),
+    ...simulation.errors,
   ];
 }
 
@@ -71,6 +73,21 @@ function unevenlyLoaded({ workers, models }: Simulation): string[] {
     if (server === null || models === null || server.node.registry.size === models) return [];
     return [`${name} has ${server.node.registry.size} models of ${models}`];
   });
+}
+
+/** Workers keep whole uploads, and no halves. */
+function misstored({ workers }: Simulation): string[] {
+  const found: string[] = [];
+  for (const { name, store } of workers) {
+    if (store.partial > 0) found.push(`${name} has ${store.partial} uploads that are not complete`);
+    for (const [path, { files, contents }] of store.kept) {
+      const damaged = files.filter(({ name, sha256 }) =>
+        createHash("sha256").update(contents.get(name)!).digest("hex") !== sha256
+      );
+      for (const file of damaged) found.push(`${name} has another ${file.name} of ${path}`);
+    }
+  }
+  return found;
 }
 
 /** Counts goodput by the second, to see whether it comes back after faults. */

@@ -58,11 +58,12 @@ function scenario(
   const parameters = [String(models), String(rate)];
   // By the seed itself: seeds that once failed mean the same as then.
   const registry = seed % 2 === 1;
+  const uploads = seed % 4 >= 2;
   const description = `${workers} workers × ${gpusPerWorker} GPUs × ${pages} pages, ` +
     `${clients} clients × poisson-open-loop ${parameters.join(" ")}, max batch ${maxBatchSize}, ` +
     ("sloNs" in slo ? "deadlines of clients, " : "") +
     `latency ${latencyNs / US} µs ± ${jitterNs / US}, noise ${noise}, ` +
-    `${registry ? "a" : "no"} registry, faults: ` +
+    `${registry ? "a" : "no"} registry, ${uploads ? "uploads, " : ""}faults: ` +
     (faults.length === 0 ? "none" : faults.map(formatFault).join(" ")) +
     (crowded ? " (crowded)" : "");
   const workload = findWorkload("poisson-open-loop");
@@ -87,6 +88,7 @@ function scenario(
     pathOf: (model) => model,
     ...slo,
     inputs: false,
+    ...(uploads ? { uploadsLike: "resnet50_v2" } : {}),
     faults,
     log: () => {},
   } satisfies Omit<SimulationOptions, "telemetry">;
@@ -128,6 +130,9 @@ export function runScenario(
     simulation.clock.run(QUIET_NS);
     found = violations(simulation);
     if (requests === 0) found.push("nothing was requested");
+    if (options.uploadsLike !== undefined && simulation.uploads.servedAfterFaults === 0) {
+      found.push("no upload was served after the faults");
+    }
     if (plannedLate > 0) found.push(`${plannedLate} actions were planned to end after a deadline`);
     found.push(...notHealed(meter, options, description.includes("(crowded)")));
   } catch (error) {

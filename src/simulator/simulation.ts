@@ -5,6 +5,7 @@
  */
 import { MS, SECOND } from "../core/clock.ts";
 import { Random } from "../core/random.ts";
+import { ActionStatus } from "../core/status.ts";
 import { SkewedClock } from "../core/skewed_clock.ts";
 import { VirtualClock } from "../core/virtual_clock.ts";
 import { Controller, type ControllerOptions } from "../controller/controller.ts";
@@ -18,13 +19,17 @@ import type { Plan } from "../client/workloads/workload.ts";
 import type { Scheduler, SchedulerHost } from "../scheduler/scheduler.ts";
 import type { Accept } from "../wire/link.ts";
 import { type BreakableLink, connectInMemory } from "../wire/memory_link.ts";
+import { UPLOAD_PREFIX } from "../wire/upload.ts";
 import type { BackendModel, Failure } from "../worker/backend.ts";
 import type { WorkerConfig } from "../worker/config.ts";
 import { EmulatedBackend } from "../worker/emulated/backend.ts";
 import { WorkerServer } from "../worker/server.ts";
+import { MemoryUploadStore } from "../worker/uploads/memory_store.ts";
+import { DEFAULT_UPLOAD_LIMITS, Uploads } from "../worker/uploads/uploads.ts";
 import type { Fault } from "./faults.ts";
 import { type GpuModel, SimulatedGpus } from "./gpu_model.ts";
 import { type NetworkModel, SimulatedNetwork } from "./network.ts";
+import { Uploader } from "./uploader.ts";
 
 export interface SimulationOptions {
   readonly seed: number;
@@ -52,6 +57,11 @@ export interface SimulationOptions {
   readonly sloNs?: number;
   /** Whether requests carry inputs: then their bytes take time on the network, and here. */
   readonly inputs: boolean;
+  /**
+   * When given, the first client also uploads models, and loads, serves and unloads them: with the sizes and
+   * times of the model at this path.
+   */
+  readonly uploadsLike?: string;
   readonly faults: readonly Fault[];
   readonly telemetry: Telemetry;
   /** Takes what the nodes print. */
@@ -60,12 +70,16 @@ export interface SimulationOptions {
 
 /** How soon a controller connects again to a worker whose connection broke, if that is up. */
 const RECONNECT_NS = 100 * MS;
+/** How long a worker's disk takes for a piece of an upload, at most. */
+const DISK_NS = 5 * MS;
 
 interface SimulatedWorker {
   readonly name: string;
   readonly clock: SkewedClock;
   readonly network: SimulatedNetwork;
   readonly gpus: SimulatedGpus;
+  /** Its disk, which outlives it. */
+  readonly store: MemoryUploadStore;
   /** Null while it is down. */
   server: WorkerServer | null;
   /** Its end of the connection; null while there is none. */
@@ -80,6 +94,7 @@ interface SimulatedClient {
   readonly network: SimulatedNetwork;
   client: Client | null;
   run: WorkloadRun | null;
+  uploader: Uploader | null;
   link: BreakableLink | null;
 }
 
@@ -100,8 +115,10 @@ export class Simulation {
   readonly runs: SimulatedRun[] = [];
   /** Answers to requests that nobody waited for: a request answered twice is among them. */
   strayAnswers = 0;
-  /** Why workloads could not be run. */
+  /** Why workloads could not be run, or models uploaded, when no fault was the reason. */
   readonly errors: string[] = [];
+  /** Models that were uploaded, loaded, served and unloaded: all, and those after all faults. */
+  readonly uploads = { served: 0, servedAfterFaults: 0 };
   readonly #options: SimulationOptions;
   readonly #random: Random;
   readonly #registry = new MemoryRegistryFile();
@@ -121,6 +138,7 @@ export class Simulation {
       ...this.#makeNode(`client ${i}`),
       client: null,
       run: null,
+      uploader: null,
       link: null,
     }));
     this.#startController();
@@ -131,7 +149,10 @@ export class Simulation {
   /** Ends the workloads, and lets the clients get the answers they wait for. */
   stop(): void {
     this.#stopped = true;
-    for (const { run } of this.clients) run?.stop();
+    for (const { run, uploader } of this.clients) {
+      run?.stop();
+      uploader?.stop();
+    }
   }
 
   // Nodes.
@@ -154,14 +175,25 @@ export class Simulation {
   #makeWorker(name: string): SimulatedWorker {
     const node = this.#makeNode(name);
     const gpus = new SimulatedGpus(node.clock, this.#random.fork(), this.#options.gpu);
-    const worker: SimulatedWorker = { ...node, gpus, server: null, link: null, id: -1 };
+    const store = this.#makeStore(node.clock);
+    const worker: SimulatedWorker = { ...node, gpus, store, server: null, link: null, id: -1 };
     this.#startWorker(worker);
     return worker;
   }
 
+  /** A disk that does one thing after the other, and takes a while for each. */
+  #makeStore(clock: SkewedClock): MemoryUploadStore {
+    const random = new Random(this.#options.seed);
+    let freeNs = -Infinity;
+    return new MemoryUploadStore((then) => {
+      freeNs = Math.max(freeNs, clock.now()) + random.below(DISK_NS);
+      clock.at(freeNs, then);
+    });
+  }
+
   #startWorker(worker: SimulatedWorker): void {
-    const { workerConfig: config, gpusPerWorker: gpus, readModel, log } = this.#options;
-    const { clock } = worker;
+    const { workerConfig: config, gpusPerWorker: gpus, log } = this.#options;
+    const { clock, store } = worker;
     worker.server = new WorkerServer({
       clock,
       config,
@@ -169,11 +201,21 @@ export class Simulation {
       backend: new EmulatedBackend({
         clock,
         gpus,
-        readModel,
+        readModel: (path, gpus) => this.#readModel(store, path, gpus),
         weightsCacheBytes: config.weights_cache_size,
         behavior: worker.gpus,
       }),
+      uploads: new Uploads(clock, store, DEFAULT_UPLOAD_LIMITS),
     });
+  }
+
+  #readModel(store: MemoryUploadStore, path: string, gpus: number): BackendModel | Failure {
+    const { readModel, uploadsLike } = this.#options;
+    if (!path.startsWith(UPLOAD_PREFIX)) return readModel(path, gpus);
+    if (store.filesOf(path) === null || uploadsLike === undefined) {
+      return { status: ActionStatus.invalidModelPath, message: `${path} is not here` };
+    }
+    return readModel(uploadsLike, gpus);
   }
 
   #startController(): void {
@@ -258,7 +300,10 @@ export class Simulation {
             record.endedNs = node.clock.now();
             if (error === null || this.#stopped) return;
             // While faults last, an error is an answer as good as any; then another try must succeed.
-            if (this.clock.now() > this.healedNs) this.errors.push(error);
+            if (this.clock.now() > this.healedNs) {
+              this.errors.push(`a workload could not be run: ${error}`);
+            }
+            node.uploader?.stop();
             client.close(again);
           },
         },
@@ -269,6 +314,22 @@ export class Simulation {
     node.run = record.run;
     this.runs.push(record);
     record.run.start();
+    if (node === this.clients[0] && this.#options.uploadsLike !== undefined) {
+      node.uploader = this.#makeUploader(node, client);
+      node.uploader.start();
+    }
+  }
+
+  #makeUploader(node: SimulatedClient, client: Client): Uploader {
+    return new Uploader(client, node.clock, new Random(this.#options.seed), {
+      onRound: () => {
+        this.uploads.served++;
+        if (this.clock.now() > this.healedNs) this.uploads.servedAfterFaults++;
+      },
+      onFailure: (message) => {
+        if (this.clock.now() > this.healedNs) this.errors.push(message);
+      },
+    });
   }
 
   /** Connects a client to whichever controller runs. */
@@ -341,6 +402,7 @@ export class Simulation {
     node.run = null;
     // A dead process asks for nothing more, and nobody is told what became of what it had asked.
     run.stop();
+    node.uploader?.stop();
     client.close();
     later(() => this.#startClient(node));
   }

@@ -1,0 +1,108 @@
+/** A client that uploads models, and loads, serves and unloads each, one after the other. */
+import { createHash } from "node:crypto";
+import { type Clock, MS, SECOND } from "../core/clock.ts";
+import type { Random } from "../core/random.ts";
+import type { Client } from "../client/client.ts";
+import { type Model, NO_INPUT } from "../client/model.ts";
+import type { Failure } from "../client/result.ts";
+import { sendUpload } from "../client/upload.ts";
+import { UPLOAD_CHUNK_BYTES } from "../wire/upload.ts";
+
+/** From the end of one model to the next. */
+const PAUSE_NS = 150 * MS;
+const DEADLINE_NS = 5 * SECOND;
+
+export interface UploaderHandler {
+  /** A model has been uploaded, loaded, served and unloaded. */
+  onRound(): void;
+  /** One has not, and why; the next is tried all the same. */
+  onFailure(message: string): void;
+}
+
+export class Uploader {
+  readonly #client: Client;
+  readonly #clock: Clock;
+  readonly #random: Random;
+  readonly #handler: UploaderHandler;
+  #contents: readonly Uint8Array[] = [];
+  #stopped = false;
+
+  constructor(client: Client, clock: Clock, random: Random, handler: UploaderHandler) {
+    this.#client = client;
+    this.#clock = clock;
+    this.#random = random;
+    this.#handler = handler;
+  }
+
+  /** Begins as soon as the controller serves. */
+  start(): void {
+    this.#client.ls((listed) => listed.ok ? this.#upload() : this.#fail("begun", listed));
+  }
+
+  /** Begins nothing more. What is under way ends. */
+  stop(): void {
+    this.#stopped = true;
+  }
+
+  #upload(): void {
+    if (this.#stopped) return;
+    // What has been uploaded before, now and then, as workers that have it do not want it again.
+    if (this.#contents.length === 0 || this.#random.below(3) > 0) this.#contents = this.#files();
+    const contents = this.#contents;
+    const files = contents.map((bytes, i) => ({
+      name: i === 0 ? "model.json" : `weights${i}`,
+      size: bytes.length,
+      sha256: createHash("sha256").update(bytes).digest("hex"),
+    }));
+    const read = (
+      file: number,
+      offset: number,
+      length: number,
+      done: (bytes: Uint8Array, problem: string) => void,
+    ) => done(contents[file]!.slice(offset, offset + length), "");
+    sendUpload(this.#client, "uploaded", files, read, {}, (uploaded) => {
+      if (!uploaded.ok) return this.#fail("uploaded", uploaded);
+      this.#load(uploaded.value.path);
+    });
+  }
+
+  #load(path: string): void {
+    this.#client.loadModel(path, 1, (loaded) => {
+      if (!loaded.ok) return this.#fail("loaded", loaded);
+      const [model] = loaded.value;
+      this.#client.infer(model!, NO_INPUT, { deadlineNs: DEADLINE_NS }, (answer) => {
+        this.#unload(model!, answer.ok ? null : answer);
+      });
+    });
+  }
+
+  #unload(model: Model, failure: Failure | null): void {
+    this.#client.unloadModel(model, (unloaded) => {
+      if (failure !== null) return this.#fail("served", failure);
+      if (!unloaded.ok) return this.#fail("unloaded", unloaded);
+      this.#handler.onRound();
+      this.#later();
+    });
+  }
+
+  #fail(step: string, { message }: Failure): void {
+    if (!this.#stopped) this.#handler.onFailure(`an upload could not be ${step}: ${message}`);
+    this.#later();
+  }
+
+  #later(): void {
+    if (this.#stopped) return;
+    this.#clock.at(this.#clock.now() + PAUSE_NS, () => this.start());
+  }
+
+  /** One to three files, of up to three pieces each. */
+  #files(): Uint8Array[] {
+    return Array.from({ length: 1 + this.#random.below(3) }, () => {
+      const words = new Uint32Array(1 + this.#random.below(3 * UPLOAD_CHUNK_BYTES / 4));
+      // Enough to tell one file from another, and its pieces.
+      const first = this.#random.below(2 ** 32);
+      for (let i = 0; i < words.length; i++) words[i] = first + i;
+      return new Uint8Array(words.buffer);
+    });
+  }
+}

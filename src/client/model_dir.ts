@@ -1,5 +1,6 @@
 /** The model directory as a client sees it: names only. What is in a model is the worker's business. */
 import { isAbsolute, join, resolve } from "node:path";
+import { UPLOAD_PREFIX } from "../wire/upload.ts";
 import { nearest } from "./nearest.ts";
 
 /** What a user named does not exist. The message says what there is. */
@@ -41,10 +42,11 @@ export class ModelDir {
 
   /**
    * The path by which workers are asked for a model: `DIR/NAME/model`. What has a slash is a path
-   * already; the model may exist only on the workers, so nothing is looked up then.
+   * already; the model may exist only on the workers, so nothing is looked up then. An upload's path is
+   * the same everywhere.
    */
   pathOf(model: string): string {
-    if (isAbsolute(model)) return model;
+    if (isAbsolute(model) || model.startsWith(UPLOAD_PREFIX)) return model;
     if (model.includes("/")) return resolve(model);
     if (!this.names.includes(model)) {
       const near = nearest(model, this.names);

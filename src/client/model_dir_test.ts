@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { ModelDir, ModelDirError } from "./model_dir.ts";
 
 function withZoo(body: (path: string) => void): void {
@@ -25,7 +25,11 @@ Deno.test("a model directory lists the folders that hold a model", () => {
 
 Deno.test("a path is taken as it is, for the model may be on the workers only", () => {
   withZoo((path) => {
-    assert.equal(ModelDir.read(path).pathOf("/elsewhere/m.onnx"), "/elsewhere/m.onnx");
+    const dir = ModelDir.read(path);
+    assert.equal(dir.pathOf("/elsewhere/m.onnx"), "/elsewhere/m.onnx");
+    assert.equal(dir.pathOf("zoo/m.onnx"), resolve("zoo/m.onnx"));
+    // By this, workers find what was uploaded to them.
+    assert.equal(dir.pathOf("uploads/net/0123456789abcdef"), "uploads/net/0123456789abcdef");
   });
 });
 

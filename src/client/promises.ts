@@ -28,6 +28,9 @@ export class ClockworkClient {
   /** The same client for programs that do not await: without a promise a request. */
   readonly callbacks: Client;
   readonly #onClosed: () => void;
+  /** For each promise that has not settled: rejects it. */
+  readonly #waiting = new Set<() => void>();
+  #closed: Promise<void> | null = null;
 
   /** `onClosed` is called when the connection has ended after `close`. */
   constructor(client: Client, onClosed: () => void = () => {}) {
@@ -134,24 +137,32 @@ export class ClockworkClient {
 
   /** Rejects what waits for answers, and resolves when the connection has ended. */
   close(): Promise<void> {
-    return new Promise((resolve) =>
+    return this.#closed ??= new Promise((resolve) =>
       this.callbacks.close(() => {
         this.#onClosed();
+        // An upload that was reading its file: the clock may have ended by which it would be refused.
+        for (const giveUp of this.#waiting) giveUp();
         resolve();
       })
     );
   }
 
   #settled<T>(what: string, ask: (done: Done<T>) => void): Promise<T> {
-    const message = this.callbacks.closedBecause;
-    if (message !== null) {
-      // Not by asking: the clock by which a refusal comes may have been closed with the client.
+    const closed = () => {
+      const message = this.callbacks.closedBecause!;
       const status = RequestStatus.error;
-      const failure = { ok: false, from: "client", status, message, latencyNs: 0 } as const;
-      return Promise.reject(new RequestError(what, failure));
-    }
-    return new Promise((resolve, reject) =>
-      ask((result) => result.ok ? resolve(result.value) : reject(new RequestError(what, result)))
-    );
+      return new RequestError(what, { ok: false, from: "client", status, message, latencyNs: 0 });
+    };
+    // Not by asking: the clock by which a refusal comes may have been closed with the client.
+    if (this.callbacks.closedBecause !== null) return Promise.reject(closed());
+    return new Promise((resolve, reject) => {
+      const giveUp = () => reject(closed());
+      this.#waiting.add(giveUp);
+      ask((result) => {
+        this.#waiting.delete(giveUp);
+        if (result.ok) resolve(result.value);
+        else reject(new RequestError(what, result));
+      });
+    });
   }
 }

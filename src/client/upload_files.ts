@@ -1,6 +1,7 @@
 /** The files of a model on this machine, as they are uploaded. */
 import { createHash } from "node:crypto";
 import { basename, join } from "node:path";
+import { MAX_UPLOAD_FILES } from "../wire/upload.ts";
 import type { UploadSource } from "./upload.ts";
 
 /** What a user named cannot be uploaded. */
@@ -18,6 +19,12 @@ const HASHED_BYTES = 1024 * 1024;
  */
 export async function modelFiles(path: string): Promise<UploadSource[]> {
   const found = await list(path);
+  if (found.length > MAX_UPLOAD_FILES) {
+    // Before all are read: it may be a folder of other things that has a model, too.
+    throw new UploadFileError(
+      `${path} has ${found.length} files; an upload has at most ${MAX_UPLOAD_FILES}`,
+    );
+  }
   const onnx = found.filter((file) => file.endsWith(".onnx"));
   const only = onnx.length === 1 ? onnx[0] : undefined;
   // Workers look for model.onnx; its profile has the same name.

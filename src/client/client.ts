@@ -13,7 +13,7 @@ import { RequestStatus } from "../core/status.ts";
 import type { Link, LinkHandler } from "../wire/link.ts";
 import type { ClusterState } from "../wire/cluster_state.ts";
 import type { AnyMessage, Header, Kind } from "../wire/messages.ts";
-import type { UploadFile } from "../wire/upload.ts";
+import { type UploadFile, uploadProblem } from "../wire/upload.ts";
 import type { TlsIdentity } from "../wire/tls.ts";
 import { type Catalogue, catalogueReader } from "./catalogue.ts";
 import type { ReconnectOptions } from "./dialer.ts";
@@ -92,7 +92,7 @@ export class Client implements LinkHandler {
   #reconnects = 0;
   /** How often it had been, when each was last told: what was told before is of another controller. */
   readonly #told = { models: 0, state: 0 };
-  #onLinkEnd: (() => void) | undefined;
+  #onLinkEnd: (() => void)[] = [];
 
   constructor(link: Link, clock: Clock, options: ClientOptions = {}) {
     this.#link = link;
@@ -152,7 +152,7 @@ export class Client implements LinkHandler {
 
   /**
    * Asks for one inference. `input` holds `model.inputBytes` bytes in any number of pieces, which
-   * must not be changed until the request has settled, or is {@link NO_INPUT}. The output is the
+   * must not be changed until the request has settled, or is `NO_INPUT`. The output is the
    * caller's, who may give its memory back with `payloads.release` when nothing reads it any more.
    */
   infer(
@@ -163,7 +163,7 @@ export class Client implements LinkHandler {
   ): void {
     let bytes = 0;
     for (let i = 0; i < input.length; i++) bytes += input[i]!.length;
-    if (bytes !== 0 && bytes !== model.inputBytes) {
+    if (input.length > 0 && bytes !== model.inputBytes) {
       this.#refuse(
         `the input has ${bytes} bytes, but ${model.path} takes ${model.inputBytes} per request`,
         RequestStatus.invalidRequest,
@@ -234,6 +234,8 @@ export class Client implements LinkHandler {
     workers: readonly string[],
     done: Done<{ readonly id: number; readonly path: string; readonly complete: boolean }>,
   ): void {
+    const problem = uploadProblem(name, files);
+    if (problem !== null) return this.#refuse(problem, RequestStatus.invalidRequest, done);
     this.#ask(beginningUpload(this.#userId, name, files, workers), done);
   }
 
@@ -280,7 +282,11 @@ export class Client implements LinkHandler {
 
   /** The same for copies with consecutive ids, by whomever they were loaded. */
   unloadModels(firstId: number, copies: number, done: Done<void>): void {
-    this.#ask({ ...unloading(this.#userId, () => firstId, copies, ""), brief: true }, done);
+    const question = unloading(this.#userId, () => firstId, copies, "");
+    this.#ask({ ...question, brief: true }, (result) => {
+      if (result.ok) this.#models.unloaded(firstId, copies);
+      done(result);
+    });
   }
 
   /**
@@ -290,7 +296,7 @@ export class Client implements LinkHandler {
   close(done?: () => void): void {
     if (done !== undefined) {
       if (this.#link === null) this.#clock.at(this.#clock.now(), done);
-      else this.#onLinkEnd = done;
+      else this.#onLinkEnd.push(done);
     }
     if (this.#closedBecause !== null) return;
     this.#settleAll("the client was closed");
@@ -320,8 +326,7 @@ export class Client implements LinkHandler {
       if (this.#redial === null) this.#giveUp(reason);
       else this.#reconnect(this.#redial, reason);
     }
-    this.#onLinkEnd?.();
-    this.#onLinkEnd = undefined;
+    for (const done of this.#onLinkEnd.splice(0)) done();
   }
 
   #onFailure(pending: Pending, message: AnyMessage): void {
@@ -364,6 +369,8 @@ export class Client implements LinkHandler {
   #submit<T>(pending: Pending, nowNs: number, done: Done<T>): void {
     const refusal = this.#refusal();
     if (refusal !== null) return this.#refuse(refusal, RequestStatus.error, done);
+    const problem = pending.problem();
+    if (problem !== null) return this.#refuse(problem, RequestStatus.invalidRequest, done);
     const standing = this.#standing(pending);
     if (standing === "gone") {
       return this.#refuse(this.#models.whyGone(pending.model!), RequestStatus.invalidRequest, done);
@@ -467,7 +474,8 @@ export class Client implements LinkHandler {
     this.#models.lost();
     redial.start(reason);
     this.#options.onReconnecting?.(reason);
-    for (const pending of [...this.#pending.values()]) {
+    // Not over a copy: who hears of a failure may close the client, and all have settled then.
+    for (const pending of this.#pending.values()) {
       pending.underWay = false;
       if (pending.waitsUntilNs > this.#lostNs) this.#expireInTime(pending);
       else this.#settle(pending, this.#lostBecause);
@@ -522,7 +530,8 @@ export class Client implements LinkHandler {
   /** Sends what waits and can be sent now. */
   #sendWaiting(): void {
     const nowNs = this.#clock.now();
-    for (const pending of [...this.#pending.values()]) {
+    // Not over a copy: who hears that its model is gone may close the client.
+    for (const pending of this.#pending.values()) {
       if (!pending.underWay) this.#sendIfPossible(pending, nowNs);
     }
   }

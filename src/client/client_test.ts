@@ -208,6 +208,45 @@ Deno.test("close settles what waits, and what the link says afterwards changes n
   assert.notEqual(link.closedBecause, null);
 });
 
+Deno.test("everyone who asked for the end is told of it, once", () => {
+  const { client } = setUp();
+  const told: string[] = [];
+  for (const who of ["a", "b"]) client.close(() => told.push(who));
+  client.onClose("closed");
+  client.onClose("again");
+  assert.deepEqual(told, ["a", "b"]);
+});
+
+Deno.test("what no controller could read is refused before it is sent", () => {
+  const { link, clock, client } = setUp();
+  const { results, into } = collect<unknown>();
+  const wrong: [string, (done: (result: Result<unknown>) => void) => void][] = [
+    ["deadline_ns must be", (done) => client.infer(model, NO_INPUT, { deadlineNs: -1 }, done)],
+    ["deadline_ns must be", (done) => client.infer(model, NO_INPUT, { deadlineNs: NaN }, done)],
+    [
+      "deadline_ns must be",
+      (done) => client.infer(model, NO_INPUT, { deadlineNs: Infinity }, done),
+    ],
+    ["slo_factor must be", (done) => client.infer(model, NO_INPUT, { sloFactor: NaN }, done)],
+    ["trace must be", (done) => client.infer(model, NO_INPUT, { trace: "0".repeat(65) }, done)],
+    ["model_id must be", (done) => client.infer({ ...model, id: -1 }, NO_INPUT, {}, done)],
+    ["model_path must be", (done) => client.loadModel("x".repeat(4097), 1, done)],
+    ["no_of_copies must be", (done) => client.loadModel("m", 1.5, done)],
+    ["model_id must be", (done) => client.unloadModels(2 ** 32, 1, done)],
+    ["an upload has 1 to 64 files, not 0", (done) => client.beginUpload("m", [], [], done)],
+  ];
+  for (const [message, ask] of wrong) ask(into(message));
+  clock.advance(0);
+  assert.deepEqual(link.sent, []);
+  assert.deepEqual(results.map(({ tag }) => tag), wrong.map(([message]) => message));
+  for (const { tag, result } of results) {
+    assert.ok(!result.ok);
+    assert.equal(result.from, "client");
+    assert.equal(result.status, RequestStatus.invalidRequest);
+    assert.ok(result.message.startsWith(tag), result.message);
+  }
+});
+
 Deno.test("requests beyond the limit are refused, not queued, and not within the call", () => {
   const { link, clock, client } = setUp({ maxOutstanding: 2 });
   const { results, into } = collect<Uint8Array>();
@@ -238,13 +277,16 @@ Deno.test("nothing is sent while too much waits for the network", () => {
 Deno.test("an input of the wrong size is refused before it is sent", () => {
   const { link, clock, client } = setUp();
   const { results, into } = collect<Uint8Array>();
-  client.infer(model, [new Uint8Array(3)], {}, into("a"));
+  // No bytes are not the same as no input, which the server would make.
+  for (const size of [0, 3]) client.infer(model, [new Uint8Array(size)], {}, into(`${size}`));
   clock.advance(0);
   assert.equal(link.sent.length, 0);
-  const { result } = results[0]!;
-  assert.ok(!result.ok);
-  assert.equal(result.status, RequestStatus.invalidRequest);
-  assert.match(result.message, /3 bytes.*takes 4/);
+  for (const { tag, result } of results) {
+    assert.ok(!result.ok);
+    assert.equal(result.status, RequestStatus.invalidRequest);
+    assert.match(result.message, new RegExp(`${tag} bytes.*takes 4`));
+  }
+  assert.equal(results.length, 2);
 });
 
 Deno.test("promises resolve to values and reject with the controller's status and message", async () => {

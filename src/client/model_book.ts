@@ -143,6 +143,24 @@ export class ModelBook {
     }
   }
 
+  /** Copies were unloaded by their ids: they are not to be loaded again. */
+  unloaded(firstId: number, copies: number): void {
+    // Until ids are known to be right, these may be another's.
+    if (!this.checked) return;
+    const isOne = (handle: Handle | null) =>
+      handle !== null && handle.id >= firstId && handle.id < firstId + copies &&
+      this.#handles.get(handle.id) === handle;
+    for (const load of this.#loads) {
+      load.handles.forEach((handle, copy) => {
+        if (isOne(handle)) load.handles[copy] = null;
+      });
+      if (load.handles.every((handle) => handle === null)) this.#loads.delete(load);
+    }
+    for (const id of this.#handles.keys()) {
+      if (id >= firstId && id < firstId + copies) this.#handles.delete(id);
+    }
+  }
+
   /** Whether requests for a model can be sent now: "unknown" may become either. */
   standing(model: Model): "current" | "unknown" | "gone" {
     if (this.#ids === "first") return "current";

@@ -1,7 +1,8 @@
 /** A client's requests that wait for their answers: what each sends, and whom it tells what came of it. */
 import type { Timer } from "../core/clock.ts";
 import type { Link } from "../wire/link.ts";
-import type { AnyMessage, Header, Kind } from "../wire/messages.ts";
+import { type AnyMessage, checkHeader, type Header, type Kind } from "../wire/messages.ts";
+import { HeaderError } from "../wire/schema.ts";
 import type { InferOptions, Model } from "./model.ts";
 import type { Done, Failure } from "./result.ts";
 
@@ -32,6 +33,11 @@ export abstract class Pending {
     this.startNs = startNs;
   }
 
+  /**
+   * What the controller could not read of it; null if nothing. To send it would end the connection, and
+   * with it what else waits; sent again with what waits, it would end the next one too.
+   */
+  abstract problem(): string | null;
   abstract send(link: Link, nowNs: number): void;
   /** Exactly one of these three is called, once. */
   abstract accept(answer: AnyMessage, nowNs: number): void;
@@ -39,6 +45,16 @@ export abstract class Pending {
   /** Its model is gone. */
   onGone(failure: Failure): void {
     this.fail(failure);
+  }
+}
+
+function headerProblem(kind: Kind, header: unknown): string | null {
+  try {
+    checkHeader(kind, header);
+    return null;
+  } catch (error) {
+    if (error instanceof HeaderError) return error.message;
+    throw error;
   }
 }
 
@@ -65,23 +81,28 @@ export class PendingInfer extends Pending {
     this.waitsUntilNs = deadlineNs > 0 && sloFactor === 0 ? startNs + deadlineNs : -Infinity;
   }
 
+  problem(): string | null {
+    return headerProblem("InferRequest", this.#header(this.#deadlineNs));
+  }
+
   send(link: Link, nowNs: number): void {
     // The controller counts from when it has the request, and its answer must come back: what is left of
     // the time that was allowed. 0 stands for the controller's default.
     const leftNs = this.#deadlineNs - (nowNs - this.startNs) - link.sync.rttNs;
-    link.send(
-      "InferRequest",
-      this.id,
-      {
-        user_id: this.userId,
-        model_id: this.model.id,
-        batch_size: 1,
-        deadline_ns: this.#deadlineNs > 0 ? Math.max(1, leftNs) : 0,
-        slo_factor: this.options.sloFactor ?? 0,
-        ...(this.options.trace === undefined ? NOTHING : { trace: this.options.trace }),
-      },
-      this.input,
-    );
+    const deadlineNs = this.#deadlineNs > 0 ? Math.max(1, leftNs) : 0;
+    link.send("InferRequest", this.id, this.#header(deadlineNs), this.input);
+  }
+
+  #header(deadlineNs: number): Header<"InferRequest"> {
+    const { sloFactor = 0, trace } = this.options;
+    return {
+      user_id: this.userId,
+      model_id: this.model.id,
+      batch_size: 1,
+      deadline_ns: deadlineNs,
+      slo_factor: sloFactor,
+      ...(trace === undefined ? NOTHING : { trace }),
+    };
   }
 
   accept({ payload }: AnyMessage, nowNs: number): void {
@@ -135,6 +156,10 @@ export class PendingQuestion<K extends Kind, R extends Kind, T> extends Pending 
 
   get afterCheck(): boolean {
     return this.question.afterCheck === true;
+  }
+
+  problem(): string | null {
+    return headerProblem(this.question.kind, this.question.header());
   }
 
   send(link: Link): void {

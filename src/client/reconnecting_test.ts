@@ -230,6 +230,40 @@ Deno.test("a client that is closed while it connects again does not connect", ()
   assert.deepEqual([ended, rig.attempts, rig.links.length], [1, 0, 1]);
 });
 
+Deno.test("a program may close the client when it hears of a failure: nothing settles twice", () => {
+  const closing = (rig: Rig, tag: string) => (result: Result<unknown>) => {
+    rig.into(tag)(result);
+    rig.client.close();
+  };
+  // As the connection is lost: these cannot wait for another.
+  const lost = new Rig();
+  const [a] = lost.load("a", 1, 0);
+  lost.client.infer(a!, NO_INPUT, {}, closing(lost, "first"));
+  lost.infer(a!, "second");
+  lost.infer(a!, "waiting", SECOND);
+  lost.cut();
+  // When it has been made again: their models are gone.
+  const gone = new Rig();
+  let listed: readonly Model[] = [];
+  gone.client.ls((result) => {
+    assert.ok(result.ok);
+    listed = result.value;
+  });
+  gone.list([0, "a"]);
+  gone.cut();
+  gone.client.infer(listed[0]!, NO_INPUT, { deadlineNs: SECOND }, closing(gone, "first"));
+  gone.infer(listed[0]!, "second", SECOND);
+  gone.infer(listed[0]!, "waiting", SECOND);
+  gone.clock.advance(100 * MS);
+  gone.list([0, "b"]);
+  for (const { settled, clock, client } of [lost, gone]) {
+    clock.advance(2 * SECOND);
+    assert.deepEqual(settled.map(({ tag }) => tag), ["first", "second", "waiting"]);
+    assert.equal(client.outstanding, 0);
+    assert.equal(clock.pending, 0);
+  }
+});
+
 Deno.test("a controller that knows nothing is asked for the models again, with the same keys", () => {
   const rig = new Rig();
   const copies = rig.load("a", 2, 0);
@@ -369,6 +403,32 @@ Deno.test("a copy that was unloaded does not come back with the others", () => {
   rig.list([1, "a"]);
   rig.infer(second!, "second");
   assert.deepEqual(rig.inferred, [1]);
+});
+
+Deno.test("copies that were unloaded by their numbers do not come back either", () => {
+  const rig = new Rig();
+  const [, , third] = rig.load("a", 3, 0);
+  rig.load("b", 2, 3);
+  rig.client.unloadModels(3, 2, rig.into("not yet"));
+  rig.client.unloadModels(0, 2, rig.into("a"));
+  rig.client.unloadModels(3, 2, rig.into("b"));
+  const [failed, ...unloads] = rig.link.sentOf("UnloadModelRequest");
+  rig.link.deliver("ErrorResponse", failed!.id, { request_type: 4, status: 1, message: "busy" });
+  for (const { id } of unloads) rig.link.deliver("UnloadModelResponse", id, {});
+  assert.deepEqual(rig.outcomes, ["not yet 1", "a", "b"]);
+  rig.reconnect();
+  rig.initializing();
+  assert.deepEqual(rig.link.sentOf("LoadModelRequest").map(({ header }) => header.model_path), [
+    "a",
+  ]);
+  rig.answerLoad(7);
+  assert.deepEqual(
+    rig.link.sentOf("UnloadModelRequest").map(({ header }) => header.model_id),
+    [7, 8],
+  );
+  rig.clock.advance(100 * MS);
+  rig.list([9, "a"]);
+  assert.equal(third!.id, 9);
 });
 
 Deno.test("a load that was under way is asked for once more, with its key, and settles once", () => {

@@ -27,7 +27,7 @@ const ALERT = Uint8Array.of(0x15, 3, 1, 0, 2, 2, 70);
 
 /** Speaks TLS with a peer that has connected to us. It may be refused: see {@link ByteStream.refusal}. */
 export function serveTls(stream: ByteStream, identity: TlsIdentity): ByteStream {
-  const tls = new TlsStream(stream);
+  const tls = new TlsStream(stream, "server");
   // That a peer is refused here, not by the library, is for its being told why.
   const options = { ...identity, requestCert: true, rejectUnauthorized: false };
   // A server a connection, as that alone tells which connection it was that failed.
@@ -47,7 +47,7 @@ export function connectTls(
   identity: TlsIdentity,
   hostname: string,
 ): ByteStream {
-  const tls = new TlsStream(stream);
+  const tls = new TlsStream(stream, "client");
   const socket = connect({
     ...identity,
     socket: tls.lower,
@@ -76,15 +76,17 @@ class TlsStream implements ByteStream {
   /** Reads and writes that wait for something to happen. */
   #waiting: (() => void)[] = [];
 
-  constructor(stream: ByteStream) {
+  constructor(stream: ByteStream, side: "client" | "server") {
     this.#stream = stream;
-    this.lower = duplexOf(stream)
+    let heard = false;
+    this.lower = duplexOf(stream, () => heard = true)
       .on("error", (error) => this.failed(error))
       .on("end", () => {
-        // The library does not tell of it, where it is a client that has ended.
-        if (this.#socket === null) {
-          this.failed(new Error(CLOSED_EARLY));
-        }
+        // The library does not report that a client has ended.
+        if (this.#socket !== null) return;
+        // Health checks connect and leave without a word: that is no failed handshake.
+        if (side === "server" && !heard) this.#end();
+        else this.failed(new Error(CLOSED_EARLY));
       });
   }
 
@@ -115,8 +117,8 @@ class TlsStream implements ByteStream {
         this.#rest = n === bytes.length ? null : bytes.subarray(n);
         return n;
       }
-      if (this.#error !== null) throw this.#error;
       if (this.#ended) return null;
+      if (this.#error !== null) throw this.#error;
       await this.#change();
     }
   }
@@ -165,13 +167,14 @@ class TlsStream implements ByteStream {
 }
 
 /** A stream as Node's libraries take it. What it was made of must be closed by the caller. */
-function duplexOf(stream: ByteStream): Duplex {
+function duplexOf(stream: ByteStream, onBytes: () => void): Duplex {
   // Of thousands of connections, most are idle.
   let buffer = new Uint8Array(FIRST_READ_BYTES);
   return new Duplex({
     read() {
       stream.read(buffer).then((n) => {
         if (n === null) return void this.push(null);
+        onBytes();
         const bytes = buffer.slice(0, n);
         if (n === buffer.length && n < READ_BYTES) buffer = new Uint8Array(READ_BYTES);
         this.push(bytes);

@@ -109,6 +109,22 @@ Deno.test("a peer whose certificate is not right is refused, and told why", asyn
   }
 });
 
+Deno.test("a peer that leaves without a word, as health checks do, is not reported", async () => {
+  const { listener, onceRefused, refused } = echo(ours);
+  const open = () => Deno.connect({ hostname: "127.0.0.1", port: listener.address.port });
+  const silent = await open();
+  await silent.closeWrite();
+  assert.equal(await silent.read(new Uint8Array(100)), null, "the node hangs up");
+  silent.close();
+  // The first that is reported is the next one, which says something wrong.
+  const garbage = await open();
+  await garbage.write(new TextEncoder().encode("GET / HTTP/1.1\r\n\r\n"));
+  await onceRefused;
+  garbage.close();
+  assert.match(refused[0]!, /does not speak TLS/);
+  listener.close();
+});
+
 Deno.test("a peer without a certificate is refused, whatever token it says", async () => {
   const { listener, onceRefused, refused, links } = echo(ours);
   const conn = await Deno.connectTls({

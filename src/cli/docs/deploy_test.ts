@@ -1,6 +1,6 @@
 /** Keeps the files in deploy/ such that the program takes what they give it. */
 import assert from "node:assert/strict";
-import { parseAllDocuments } from "yaml";
+import { parse, parseAllDocuments } from "yaml";
 import { argumentsProblem, shellWords } from "../testing_commands.ts";
 
 const DEPLOY = new URL("../../../deploy/", import.meta.url);
@@ -126,6 +126,37 @@ for (const [name, pod, container] of containers) {
     }
   });
 }
+
+Deno.test("deploy/kubernetes-tls gives every pod a certificate, by variables that Clockwork reads", () => {
+  const [overlay] = documents("kubernetes-tls/kustomization.yaml") as unknown as [{
+    readonly resources: readonly string[];
+    readonly secretGenerator: readonly { readonly files: readonly string[] }[];
+    readonly patches: readonly { readonly target: { kind: string }; readonly patch: string }[];
+  }];
+  assert.deepEqual(overlay.resources, ["../kubernetes"]);
+  const [{ target, patch }] = overlay.patches as [typeof overlay.patches[number]];
+  for (const { kind } of resources.filter(({ spec }) => spec?.template !== undefined)) {
+    assert.match(kind, new RegExp(`^(${target.kind})$`));
+  }
+  const added = new Map<string, unknown>(
+    parse(patch).map(({ op, path, value }: { op: string; path: string; value: unknown }) => {
+      assert.equal(op, "add");
+      return [path.replace("/spec/template/spec/", ""), value];
+    }),
+  );
+  const { mountPath } = added.get("containers/0/volumeMounts/-") as { mountPath: string };
+  const env = added.get("containers/0/env") as { name: string; value: string }[];
+  const files = overlay.secretGenerator[0]!.files.map((file) => `${mountPath}/${file}`);
+  assert.deepEqual(env.map(({ value }) => value), files);
+  assert.deepEqual(env.map(({ name }) => name), [
+    "CLOCKWORK_TLS_CERT",
+    "CLOCKWORK_TLS_KEY",
+    "CLOCKWORK_TLS_CA",
+  ]);
+  assert.ok(added.has("volumes/-"));
+  // The patch would replace variables that the pods have already.
+  assert.ok(containers.every(([, , container]) => container.env === undefined));
+});
 
 Deno.test("services, policies and budgets select pods that are there, by ports that they have", () => {
   const labelled = pods.map(([, pod]) => [pod.metadata.labels, pod.spec.containers[0]!] as const);

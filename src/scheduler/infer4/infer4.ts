@@ -102,8 +102,12 @@ export class Infer4<R extends Request> implements Scheduler<R> {
   setModel(modelId: number, specs: ReadonlyMap<number, ModelSpec>): void {
     const runs = this.#runs(specs);
     const model = this.#models.get(modelId);
-    if (model === undefined) this.#models.set(modelId, new Model(modelId, runs));
-    else model.runs = runs;
+    if (model === undefined) {
+      this.#models.set(modelId, new Model(modelId, runs));
+    } else {
+      model.runs = runs;
+      this.#loads.distribute(model);
+    }
     this.#loads.pump();
   }
 
@@ -220,7 +224,7 @@ export class Infer4<R extends Request> implements Scheduler<R> {
         RequestStatus.couldNotStartInTime,
         `it would be ${(hopelessNs / 1e6).toFixed(1)} ms late`,
       );
-      this.#loads.pump();
+      this.#loads.pump(model);
       return;
     }
     const wasEmpty = model.queue.length === 0;
@@ -243,7 +247,7 @@ export class Infer4<R extends Request> implements Scheduler<R> {
         for (const placement of model.placements) this.#wake(placement);
       }
     }
-    this.#loads.pump();
+    this.#loads.pump(model);
   }
 
   /** Lets the placement's GPU know that its model has requests waiting, and how urgent they are. */

@@ -4,8 +4,8 @@
  * A request adds demand to its model: its batch-1 execution time over the time it has, the fraction of
  * a GPU that must be spared for it. A model's demand is shared by the GPUs that hold it. What a GPU is
  * asked for beyond all of its time is unserved, and so is the demand of a model that no GPU holds. The
- * model with most unserved demand is loaded next, onto the least loaded GPU that may take a load.
- * Models without unserved demand are never loaded.
+ * model with most unserved demand is loaded next, onto the least loaded GPU that may take a load and has
+ * room. Models without unserved demand are never loaded.
  */
 import type { Clock } from "../../core/clock.ts";
 import { MS } from "../../core/clock.ts";
@@ -22,6 +22,8 @@ const FAILED_PAUSE_NS = 100 * MS;
 const LATE_PAUSE_NS = 5 * MS;
 /** Candidates looked at, of models and of GPUs, when the first do not fit together. */
 const MAX_CANDIDATES = 4;
+/** A request that has less time counts as if it had this, so that one alone cannot make a model seem in demand. */
+const MIN_TIME_NS = MS;
 
 export class Loads<R extends Request> {
   readonly #clock: Clock;
@@ -64,12 +66,10 @@ export class Loads<R extends Request> {
 
   /** A request needs `model`, or (sign -1) no longer does. */
   addDemand(model: Model<R>, request: R, sign: 1 | -1): void {
-    // From the profile and the request alone: what was added is what is taken away later.
-    const timeNs = Math.max(request.deadlineNs - request.arrivalNs, model.runs.execFloorNs);
+    // From the request alone: what is added now is taken away later, when the model may have other times.
+    const timeNs = Math.max(request.deadlineNs - request.arrivalNs, MIN_TIME_NS);
     model.demanding += sign;
-    model.demand = model.demanding === 0
-      ? 0
-      : model.demand + sign * model.runs.execFloorNs / timeNs;
+    model.urgency = model.demanding === 0 ? 0 : model.urgency + sign / timeNs;
     const count = model.placements.length;
     if (count > 0) {
       // Sharing the demand out costs a step a GPU, so it waits until there is something to share.
@@ -78,22 +78,25 @@ export class Loads<R extends Request> {
       const threshold = Math.max(0.02, appliedShare / 4);
       if (Math.abs(share - appliedShare) < threshold && share > 0) return;
     }
-    this.#distribute(model);
+    this.distribute(model);
   }
 
-  /** Starts loads for as long as some model wants one and some GPU can take it. */
-  pump(): void {
+  /**
+   * Starts loads for as long as some model wants one and some GPU can take it. `asked` has a new request: it
+   * is tried even if others that no GPU can take want more.
+   */
+  pump(asked?: Model<R>): void {
     if (this.#wanting.size === 0 || this.#loaders.size === 0) return;
     const passed: Model<R>[] = [];
     while (this.#loaders.size > 0 && passed.length < MAX_CANDIDATES) {
       const model = this.#wanting.first;
       if (model === undefined) break;
-      const gpu = this.#findGpu(model);
-      if (gpu === undefined || !this.#load(model, gpu)) {
+      if (!this.#place(model)) {
         this.#wanting.remove(model.wantingIndex);
         passed.push(model);
       }
     }
+    if (asked !== undefined && asked.wantingIndex >= 0) this.#place(asked);
     for (const model of passed) if (model.wantingIndex < 0) this.#wanting.add(model);
   }
 
@@ -155,47 +158,59 @@ export class Loads<R extends Request> {
     gpu.freePages += placement.spec.weightsPages;
     this.#setShare(placement, 0);
     model.placements.splice(model.placements.indexOf(placement), 1);
-    this.#distribute(model);
+    this.distribute(model);
   }
 
+  /** Loads the model onto one more GPU, if one can take it. */
+  #place(model: Model<R>): boolean {
+    const gpu = this.#findGpu(model);
+    if (gpu === undefined) return false;
+    const placement = new Placement(gpu, model);
+    gpu.freePages -= placement.spec.weightsPages;
+    gpu.placements.set(model.id, placement);
+    model.placements.push(placement);
+    this.#sendLoad(placement);
+    this.#offer(gpu);
+    this.distribute(model);
+    return true;
+  }
+
+  /** The least loaded GPU that can take the model, or nearly, with room made for it. */
   #findGpu(model: Model<R>): Gpu<R> | undefined {
+    const maxLoad = maxLoadFor(model);
     const passed: Gpu<R>[] = [];
     let found: Gpu<R> | undefined;
     while (found === undefined && passed.length < MAX_CANDIDATES) {
       const gpu = this.#loaders.first;
-      if (gpu === undefined) break;
-      if (this.#mayLoad(model, gpu)) {
+      if (gpu === undefined || gpu.load >= maxLoad) break;
+      if (canHold(gpu, model) && this.#makeRoom(gpu, model)) {
         found = gpu;
       } else {
         this.#loaders.remove(gpu.loaderIndex);
         passed.push(gpu);
       }
     }
+    found ??= this.#findElsewhere(model, maxLoad);
     for (const gpu of passed) this.#loaders.add(gpu);
     return found;
   }
 
-  #mayLoad(model: Model<R>, gpu: Gpu<R>): boolean {
-    const spec = model.specOn(gpu.spec.workerId);
-    if (spec === undefined || gpu.placements.has(model.id)) return false;
-    if (spec.weightsPages > gpu.spec.pages) return false;
-    const count = model.placements.length;
-    if (count === 0) return true;
-    // A further copy is worth its pages only where it would be better off than with the others.
-    const load = gpu.load + model.demand / (count + 1);
-    return model.placements.every((placement) => load < placement.gpu.load);
-  }
-
-  #load(model: Model<R>, gpu: Gpu<R>): boolean {
-    const placement = new Placement(gpu, model);
-    if (!this.#makeRoom(gpu, placement.spec.weightsPages, model)) return false;
-    gpu.freePages -= placement.spec.weightsPages;
-    gpu.placements.set(model.id, placement);
-    model.placements.push(placement);
-    this.#sendLoad(placement);
-    this.#offer(gpu);
-    this.#distribute(model);
-    return true;
+  /**
+   * Looks among all GPUs that may take a load: those with least to do may lack the model, or be full. Room is
+   * sought on some of those that could hold it, on others each time.
+   */
+  #findElsewhere(model: Model<R>, maxLoad: number): Gpu<R> | undefined {
+    const gpus = this.#loaders.items();
+    const start = model.lookFrom;
+    let tries = 0;
+    for (let i = 0; i < gpus.length && tries < MAX_CANDIDATES; i++) {
+      const gpu = gpus[(start + i) % gpus.length]!;
+      if (gpu.load >= maxLoad || !canHold(gpu, model)) continue;
+      tries++;
+      model.lookFrom = (start + i + 1) % gpus.length;
+      if (this.#makeRoom(gpu, model)) return gpu;
+    }
+    return undefined;
   }
 
   #sendLoad(placement: Placement<R>): void {
@@ -222,8 +237,9 @@ export class Loads<R extends Request> {
     this.#host.send(work);
   }
 
-  /** Evicts until `pages` are free: first what has no demand, least recently used first. */
-  #makeRoom(gpu: Gpu<R>, pages: number, wanting: Model<R>): boolean {
+  /** Evicts until the model's pages are free: first what has no demand, least recently used first. */
+  #makeRoom(gpu: Gpu<R>, wanting: Model<R>): boolean {
+    const pages = wanting.specOn(gpu.spec.workerId)!.weightsPages;
     if (gpu.freePages >= pages) return true;
     const idle: Placement<R>[] = [];
     const lesser: Placement<R>[] = [];
@@ -279,7 +295,7 @@ export class Loads<R extends Request> {
   }
 
   /** Shares a model's demand out to its GPUs, and notes what stays unserved. */
-  #distribute(model: Model<R>): void {
+  distribute(model: Model<R>): void {
     const count = model.placements.length;
     let unserved = model.demand;
     if (count > 0) {
@@ -325,4 +341,20 @@ export class Loads<R extends Request> {
       this.pump();
     });
   }
+}
+
+/**
+ * A further copy is worth its pages only where it would be better off than with the others: on a GPU whose
+ * load is below this.
+ */
+function maxLoadFor<R extends Request>({ placements, demand }: Model<R>): number {
+  let least = Infinity;
+  for (const { gpu } of placements) least = Math.min(least, gpu.load);
+  return least - demand / (placements.length + 1);
+}
+
+function canHold<R extends Request>(gpu: Gpu<R>, model: Model<R>): boolean {
+  const spec = model.specOn(gpu.spec.workerId);
+  return spec !== undefined && spec.weightsPages <= gpu.spec.pages &&
+    !gpu.placements.has(model.id);
 }

@@ -120,15 +120,17 @@ export class Placement<R extends Request> {
 
 export class Model<R extends Request> {
   readonly id: number;
-  runs: Runs;
+  #runs: Runs;
   readonly #estimates = new Map<number, Estimates>();
   readonly queue = new RequestQueue<R>();
   readonly placements: Placement<R>[] = [];
   /** Where to begin when looking for a free GPU among many. */
   probeFrom = 0;
-  /** Fraction of one GPU's time that its unanswered requests need, to be in time. */
-  demand = 0;
-  /** Number of requests that `demand` counts, so that it can be set to exactly 0 again. */
+  /** Where to begin when looking for a GPU to load it onto among many. */
+  lookFrom = 0;
+  /** Sum of 1 / time over its unanswered requests, the time being what each has in all, in nanoseconds. */
+  urgency = 0;
+  /** Number of requests that `urgency` counts, so that it can be set to exactly 0 again. */
   demanding = 0;
   /** Demand that no GPU serves. */
   unserved = 0;
@@ -140,7 +142,25 @@ export class Model<R extends Request> {
 
   constructor(id: number, runs: Runs) {
     this.id = id;
-    this.runs = runs;
+    this.#runs = runs;
+  }
+
+  get runs(): Runs {
+    return this.#runs;
+  }
+
+  /** Other workers can run it than before. What was measured on those that cannot any more is forgotten. */
+  set runs(runs: Runs) {
+    this.#runs = runs;
+    for (const workerId of this.#estimates.keys()) {
+      if (!runs.specs.has(workerId)) this.#estimates.delete(workerId);
+    }
+  }
+
+  /** Fraction of one GPU's time that its unanswered requests need, to be in time. */
+  get demand(): number {
+    // Of a model that no worker has: nothing would come of wanting it.
+    return this.runs.specs.size === 0 ? 0 : this.urgency * this.runs.execFloorNs;
   }
 
   /** The model as this worker has it; undefined if that cannot run it. */

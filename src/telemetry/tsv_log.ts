@@ -4,8 +4,8 @@ import type { Columns } from "./records.ts";
 /** Where a log's text goes: files, or memory in a test. */
 export interface LogSink {
   write(text: string): void;
-  /** What follows goes to a new, empty file. */
-  rotate(): void;
+  /** What follows goes to a new file, which begins with this header whatever becomes of the rest. */
+  rotate(header: string): void;
   close(): void;
 }
 
@@ -59,8 +59,7 @@ export class TsvLog<Row> {
       hasRows && this.#fileBytes + this.#buffer.length + line.length > this.#maxFileBytes
     ) {
       this.#flush();
-      this.#sink.rotate();
-      this.#sink.write(this.#header);
+      this.#sink.rotate(this.#header);
       this.#fileBytes = this.#header.length;
     }
     this.#buffer += line;

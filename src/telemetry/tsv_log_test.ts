@@ -13,9 +13,9 @@ class Memory {
     this.writes.push(text);
     this.files[this.files.length - 1] += text;
   }
-  rotate(): void {
+  rotate(header: string): void {
     assert.equal(this.closed, 0, "a new file after the end");
-    this.files.push("");
+    this.files.push(header);
   }
   close(): void {
     this.closed++;

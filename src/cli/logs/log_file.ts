@@ -108,21 +108,22 @@ export function openLog(path: string, maxFiles: number, remedy = SET_LOG_DIR): L
       console.error(`${path} ends here: ${(error as Error).message}`);
     }
   };
+  const write = (text: string) => {
+    // What is written to a file without a name can be read by nobody. Windows does not tell, nor let it go.
+    if (file.statSync().nlink === 0) throw new Error("the file has been removed");
+    const bytes = encoder.encode(text);
+    for (let offset = 0; offset < bytes.length;) offset += file.writeSync(bytes.subarray(offset));
+  };
   return {
-    write: (text) =>
-      orEnd(() => {
-        const bytes = encoder.encode(text);
-        for (let offset = 0; offset < bytes.length;) {
-          offset += file.writeSync(bytes.subarray(offset));
-        }
-      }),
-    rotate: () =>
+    write: (text) => orEnd(() => write(text)),
+    rotate: (header) =>
       orEnd(() => {
         makeRoom(path, maxFiles);
         // Only now, so that a failure leaves a file to close.
         const next = create(path);
         file.close();
         file = next;
+        write(header);
       }),
     close: () => file.close(),
   };

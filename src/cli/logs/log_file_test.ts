@@ -34,7 +34,7 @@ Deno.test(
     const log = openLog(path, 12);
     for (let i = 0; i < 30; i++) {
       log.write(`file ${i}\n`);
-      if (i < 29) log.rotate();
+      if (i < 29) log.rotate("");
     }
     log.close();
     const files = logFiles(directory, "a.tsv");
@@ -57,7 +57,7 @@ Deno.test(
   inDirectory((directory) => {
     const log = openLog(`${directory}/a.tsv`, 1);
     log.write("old\n");
-    log.rotate();
+    log.rotate("");
     log.write("new\n");
     log.close();
     assert.deepEqual(names(directory), ["a.tsv"]);
@@ -128,6 +128,31 @@ Deno.test(
     assert.throws(() => openLog(`${root}/none/a.tsv`, 2), { name: "CliError" });
   }),
 );
+
+Deno.test({
+  name: "a log whose file is removed ends, and says so once",
+  // There, a file that is open cannot be removed.
+  ignore: Deno.build.os === "windows",
+  fn: inDirectory((directory) => {
+    const said: string[] = [];
+    const { error } = console;
+    console.error = (line: string) => said.push(line);
+    try {
+      const path = `${directory}/a.tsv`;
+      const log = openLog(path, 2);
+      log.write("row\n");
+      Deno.removeSync(path);
+      log.write("row\n");
+      log.rotate("header\n");
+      log.write("row\n");
+      log.close();
+      assert.deepEqual(said, [`${path} ends here: the file has been removed`]);
+      assert.deepEqual(names(directory), []);
+    } finally {
+      console.error = error;
+    }
+  }),
+});
 
 Deno.test(
   "on disk, a log never takes more than its files' limit, and its latest rows are all there",

@@ -9,7 +9,8 @@ export type ToLogThread =
   & (
     | { readonly type: "open"; readonly path: string; readonly maxFiles: number }
     | { readonly type: "write"; readonly text: string }
-    | { readonly type: "rotate" | "close" }
+    | { readonly type: "rotate"; readonly header: string }
+    | { readonly type: "close" }
   );
 
 /** The first message: a number to count up for each of those that follow, once it is done. */
@@ -45,7 +46,7 @@ function carryOut(told: ToLogThread): void {
       logs.get(log)?.write(told.text);
       break;
     case "rotate":
-      logs.get(log)?.rotate();
+      logs.get(log)?.rotate(told.header);
       break;
     case "close":
       logs.get(log)?.close();

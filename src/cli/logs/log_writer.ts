@@ -1,5 +1,6 @@
 /** Logs that are written by a thread: disks stall now and then, and decisions must not wait for them. */
 import type { LogSink } from "../../telemetry/tsv_log.ts";
+import { describeBytes } from "../../wire/describe.ts";
 import { openLog } from "./log_file.ts";
 import type { LogThreadStart, ToLogThread } from "./log_thread.ts";
 
@@ -12,19 +13,38 @@ const CLOSE_MS = 5000;
 /** Without `Omit`'s loss of a union's cases. */
 type Told = ToLogThread extends infer T ? T extends unknown ? Omit<T, "log"> : never : never;
 
+/** What differs in tests. */
+export interface LogWriterOptions {
+  readonly maxWaiting?: number;
+  readonly closeMs?: number;
+  /** The thread's module. */
+  readonly entry?: URL;
+  /** Gets what people should know. */
+  readonly report?: (line: string) => void;
+}
+
 export class LogWriter {
-  readonly #thread = new Worker(ENTRY, { type: "module", name: "logs" });
+  readonly #thread: Worker;
   /** Counted up by the thread for each message that it has dealt with. */
   readonly #done = new Int32Array(new SharedArrayBuffer(4));
   readonly #maxWaiting: number;
+  readonly #closeMs: number;
   readonly #report: (line: string) => void;
   #told = 0;
   #logs = 0;
   #closed = false;
 
-  constructor(maxWaiting = MAX_WAITING, report: (line: string) => void = console.error) {
-    this.#maxWaiting = maxWaiting;
-    this.#report = report;
+  constructor(options: LogWriterOptions = {}) {
+    this.#maxWaiting = options.maxWaiting ?? MAX_WAITING;
+    this.#closeMs = options.closeMs ?? CLOSE_MS;
+    this.#report = options.report ?? console.error;
+    this.#thread = new Worker(options.entry ?? ENTRY, { type: "module", name: "logs" });
+    this.#thread.onerror = (event) => {
+      // Serving goes on without it, as it does when the disk is full.
+      event.preventDefault();
+      this.#closed = true;
+      this.#report(`the logs end here: their thread has died: ${event.message}`);
+    };
     const start: LogThreadStart = { done: this.#done.buffer as SharedArrayBuffer };
     this.#thread.postMessage(start);
   }
@@ -38,18 +58,28 @@ export class LogWriter {
     openLog(path, maxFiles, remedy).close();
     const log = this.#logs++;
     const tell = (message: Told) => this.#tell({ ...message, log } as ToLogThread);
-    let leavingOut = false;
+    /** Bytes since the disk has been behind; null while it is not. */
+    let leftOut: number | null = null;
     tell({ type: "open", path, maxFiles });
     return {
       write: (text) => {
-        const behind = this.#waiting >= this.#maxWaiting;
-        if (behind && !leavingOut) {
-          this.#report(`${path}: the disk does not keep up, and rows are left out until it does`);
+        // It goes on when half of it is written: a disk that is a bit too slow is told of now and then.
+        const behind = this.#waiting >= this.#maxWaiting / (leftOut === null ? 1 : 2);
+        if (behind) {
+          if (leftOut === null) {
+            this.#report(`${path}: the disk does not keep up, and rows are left out until it does`);
+          }
+          leftOut = (leftOut ?? 0) + text.length;
+          return;
         }
-        leavingOut = behind;
-        if (!behind) tell({ type: "write", text });
+        if (leftOut !== null) {
+          const bytes = describeBytes(leftOut);
+          this.#report(`${path}: the disk keeps up again; ${bytes} of rows were left out`);
+          leftOut = null;
+        }
+        tell({ type: "write", text });
       },
-      rotate: () => tell({ type: "rotate" }),
+      rotate: (header) => tell({ type: "rotate", header }),
       close: () => tell({ type: "close" }),
     };
   }
@@ -58,18 +88,28 @@ export class LogWriter {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    const endMs = performance.now() + CLOSE_MS;
-    while (this.#waiting > 0) {
+    const endMs = performance.now() + this.#closeMs;
+    for (;;) {
+      const done = Atomics.load(this.#done, 0);
+      if (this.#waitingAt(done) === 0) break;
       const leftMs = endMs - performance.now();
-      if (leftMs <= 0) break;
-      Atomics.wait(this.#done, 0, Atomics.load(this.#done, 0), leftMs);
+      if (leftMs <= 0) {
+        this.#report("the last rows of the logs are lost: the disk has not taken them in time");
+        break;
+      }
+      // Returns at once when the thread has gone on since.
+      Atomics.wait(this.#done, 0, done, leftMs);
     }
     this.#thread.terminate();
   }
 
   /** Messages that the thread has not dealt with. */
   get #waiting(): number {
-    return (this.#told - Atomics.load(this.#done, 0)) | 0;
+    return this.#waitingAt(Atomics.load(this.#done, 0));
+  }
+
+  #waitingAt(done: number): number {
+    return (this.#told - done) | 0;
   }
 
   #tell(message: ToLogThread): void {

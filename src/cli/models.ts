@@ -1,4 +1,4 @@
-/** `clockwork models`: lists, uploads, loads and unloads a controller's models. */
+/** `clockwork models`: lists, uploads, loads, unloads and removes a controller's models. */
 import { Command, InvalidArgumentError } from "commander";
 import { basename, dirname, resolve } from "node:path";
 import {
@@ -8,6 +8,7 @@ import {
   modelFiles,
   RequestError,
   UploadFileError,
+  type UploadRemoved,
 } from "../client/mod.ts";
 import { describeBytes } from "../wire/describe.ts";
 import { parseAddress } from "../wire/tcp.ts";
@@ -41,7 +42,7 @@ const WORKER = "a worker that is to have it, by number or address; repeatable (d
 
 export function modelsCommand(): Command {
   const command = new Command("models")
-    .description("Lists, uploads, loads and unloads the models of a controller.")
+    .description("Lists, uploads, loads, unloads and removes the models of a controller.")
     .addHelpText("after", `\nEnvironment:\n${credentialsHelp(21)}`);
   subcommand(command, "ls", "Lists the models that are loaded.")
     .action((address: string, options: Options) =>
@@ -66,6 +67,15 @@ export function modelsCommand(): Command {
     .argument("<ids...>", "numbers of models, or ranges of them, e.g. 3 7-9", parseIds)
     .action((address: string, ids: readonly Ids[], options: Options) =>
       run(address, options, (client) => unload(client, ids, options))
+    );
+  subcommand(command, "uploads", "Lists the uploads that workers keep, loaded or not.")
+    .action((address: string, options: Options) =>
+      run(address, options, (client) => listUploads(client, options))
+    );
+  subcommand(command, "remove", "Removes uploads from the workers; none that is loaded.")
+    .argument("<paths...>", "as `uploads` lists them")
+    .action((address: string, paths: readonly string[], options: Options) =>
+      run(address, options, (client) => remove(client, paths, options))
     );
   return command;
 }
@@ -182,6 +192,39 @@ async function unload(
     if (!json) console.log(`Unloaded ${idsOf(first, copies)}`);
   }
   if (json) console.log(JSON.stringify({ unloaded: ranges }));
+}
+
+async function listUploads(client: ClockworkClient, { json }: Options): Promise<void> {
+  const uploads = await client.listUploads();
+  if (json) return console.log(JSON.stringify(uploads));
+  for (const { path, bytes, workers, copies } of uploads) {
+    const state = copies === 0 ? "not loaded" : copies === 1 ? "1 copy" : `${copies} copies`;
+    const where = workers === 1 ? "1 worker" : `${workers} workers`;
+    console.log(
+      `${describeBytes(bytes).padStart(9)}  ${where.padEnd(11)} ${state.padEnd(12)} ${path}`,
+    );
+  }
+  const total = uploads.reduce((sum, { bytes }) => sum + bytes, 0);
+  console.error(`${uploads.length} uploads, ${describeBytes(total)}`);
+}
+
+async function remove(
+  client: ClockworkClient,
+  paths: readonly string[],
+  { json }: Options,
+): Promise<void> {
+  const removed: (UploadRemoved & { readonly path: string })[] = [];
+  for (const path of paths) {
+    const result = await client.removeUpload(path);
+    removed.push({ path, ...result });
+    const { workers, problems } = result;
+    if (!json && workers > 0) console.log(`Removed ${path} from ${workers} workers`);
+    else if (!json && problems === "") console.log(`${path} was not there`);
+  }
+  if (json) console.log(JSON.stringify(removed));
+  const left = removed.filter(({ problems }) => problems !== "");
+  if (left.length === 0) return;
+  throw new CliError(left.map(({ path, problems }) => `${path} is left: ${problems}`).join("\n"));
 }
 
 function idsOf(first: number, copies: number): string {

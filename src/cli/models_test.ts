@@ -6,12 +6,12 @@ import { Processes } from "./testing.ts";
 
 const MLP = fileURLToPath(new URL("../../testdata/models/mlp", import.meta.url));
 
-Deno.test("a model is uploaded to a real worker, loaded, served, brought to a newcomer, and unloaded", async () => {
+Deno.test("a model is uploaded to a real worker, loaded, served, brought to a newcomer, unloaded and removed", async () => {
   await using processes = new Processes();
   const root = await Deno.makeTempDir();
   try {
     const workerOf = async (name: string) => {
-      await Deno.mkdir(`${root}/${name}`);
+      await Deno.mkdir(`${root}/${name}`, { recursive: true });
       const args = ["worker", "--device", "wasm", "--model-dir", `${root}/${name}`];
       return await processes.worker(args);
     };
@@ -50,11 +50,30 @@ Deno.test("a model is uploaded to a real worker, loaded, served, brought to a ne
 
     const listed = await models("ls");
     assert.match(listed.stdout, /^models 0-1 +ready +uploads\/mlp\/[0-9a-f]{16}\n$/);
+    const uploads = await models("uploads");
+    assert.match(uploads.stdout, /^ *\d+\.\d KB {2}1 worker +2 copies +uploads\/mlp\/\S+\n$/);
+    const inUse = await models("remove", path);
+    assert.equal(inUse.code, 1);
+    assert.match(inUse.stderr, /is loaded, as models 0-1 for one: unload its models first\n$/);
     const outside = await models("load", "/etc/hostname");
     assert.equal(outside.code, 1);
     assert.match(outside.stderr, /^error: .* is not in this worker's model directories, /);
     const unloaded = await models("unload", "0-1");
     assert.equal(unloaded.stdout, "Unloaded models 0-1\n");
+
+    // The second worker's disk is free again, and so is the first one's when it is back.
+    const removed = await models("remove", path);
+    assert.equal(removed.stdout, `Removed ${path} from 1 workers\n`, removed.stderr);
+    const folder2 = `${root}/second/${path}`;
+    await assert.rejects(Deno.stat(folder2), Deno.errors.NotFound);
+    const gone = await models("remove", path);
+    assert.deepEqual([gone.code, gone.stdout], [0, `${path} was not there\n`]);
+    assert.equal((await models("uploads", "--json")).stdout, "[]\n");
+    await Deno.stat(folder);
+    const third = await workerOf("first");
+    await Deno.writeTextFile(`${root}/workers`, `${third.address}\n${second.address}\n`);
+    await third.process.printed(/^Sending R\d+:RemoveUploads removed=1$/m);
+    await assert.rejects(Deno.stat(folder), Deno.errors.NotFound);
     const wrong = await models("unload", "x");
     assert.equal(wrong.code, 2);
     const none = await models("upload", `${root}/first`);

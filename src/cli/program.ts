@@ -58,7 +58,7 @@ const subcommands: readonly Subcommand[] = [
   },
   {
     name: "models",
-    summary: "list, upload, load and unload a controller's models",
+    summary: "list, upload, load, unload and remove a controller's models",
     needs: ["net", "read", "env"],
     load: async () => (await import("./models.ts")).modelsCommand(),
   },

@@ -26,7 +26,9 @@ import {
   endingUpload,
   evicting,
   listing,
+  listingUploads,
   loading,
+  removingUpload,
   unloading,
   uploading,
   watching,
@@ -34,6 +36,7 @@ import {
 import { Redial } from "./redial.ts";
 import { type Done, type Result, UNDECIDED } from "./result.ts";
 import { Resumption } from "./resumption.ts";
+import type { StoredUpload, UploadRemoved } from "./upload.ts";
 
 /** Requests that may wait for their answers at a time, unless the options say otherwise. */
 export const DEFAULT_MAX_OUTSTANDING = 65_536;
@@ -260,6 +263,16 @@ export class Client implements LinkHandler {
     done: Done<{ readonly workers: number; readonly problems: string }>,
   ): void {
     this.#ask(endingUpload(uploadId, keep), done);
+  }
+
+  /** Lists the uploads that connected workers have. */
+  listUploads(done: Done<readonly StoredUpload[]>): void {
+    this.#ask(listingUploads(this.#userId), done);
+  }
+
+  /** Has all workers remove an upload of which no copies are loaded, those that are away when they come. */
+  removeUpload(path: string, done: Done<UploadRemoved>): void {
+    this.#ask(removingUpload(this.#userId, path), done);
   }
 
   /** Asks to take a model's weights off the GPUs. */

@@ -33,7 +33,13 @@ export {
   DEFAULT_RECONNECT_NS,
 } from "./connect.ts";
 export { ClockworkClient } from "./promises.ts";
-export type { Uploaded, UploadOptions, UploadSource } from "./upload.ts";
+export type {
+  StoredUpload,
+  Uploaded,
+  UploadOptions,
+  UploadRemoved,
+  UploadSource,
+} from "./upload.ts";
 export { modelFiles, UploadFileError } from "./upload_files.ts";
 export {
   describeStatus,

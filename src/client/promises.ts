@@ -7,8 +7,10 @@ import { type Done, RequestError } from "./result.ts";
 import {
   readerOf,
   sendUpload,
+  type StoredUpload,
   type Uploaded,
   type UploadOptions,
+  type UploadRemoved,
   type UploadSource,
 } from "./upload.ts";
 
@@ -71,6 +73,22 @@ export class ClockworkClient {
     return this.#settled(
       `uploading ${name}`,
       (done) => sendUpload(this.callbacks, name, files, readerOf(files), options, done),
+    );
+  }
+
+  /** Lists the uploads that connected workers have. */
+  listUploads(): Promise<readonly StoredUpload[]> {
+    return this.#settled("listing uploads", (done) => this.callbacks.listUploads(done));
+  }
+
+  /**
+   * Has all workers remove an upload, those that are away when they come again; refused while copies of it
+   * are loaded. To remove it twice is no mistake.
+   */
+  removeUpload(path: string): Promise<UploadRemoved> {
+    return this.#settled(
+      `removing ${path}`,
+      (done) => this.callbacks.removeUpload(path, done),
     );
   }
 

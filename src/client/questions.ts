@@ -4,6 +4,7 @@ import type { Header } from "../wire/messages.ts";
 import type { UploadFile } from "../wire/upload.ts";
 import type { Load } from "./model_book.ts";
 import type { Model } from "./model.ts";
+import type { StoredUpload } from "./upload.ts";
 
 export function loading(userId: number, { key, path, copies, workers }: Load) {
   return {
@@ -97,6 +98,35 @@ export function endingUpload(uploadId: number, keep: boolean) {
     header: () => ({ upload_id: uploadId, keep: keep ? 1 : 0 }),
     expects: "EndUploadResponse",
     read: ({ no_of_workers, message }: Header<"EndUploadResponse">) => ({
+      workers: no_of_workers,
+      problems: message,
+    }),
+    brief: true,
+  } as const;
+}
+
+export function listingUploads(userId: number) {
+  return {
+    kind: "ListUploadsRequest",
+    header: () => ({ user_id: userId }),
+    expects: "ListUploadsResponse",
+    read: ({ uploads }: Header<"ListUploadsResponse">): readonly StoredUpload[] =>
+      uploads.map(({ model_path, size, no_of_workers, no_of_copies }) => ({
+        path: model_path,
+        bytes: size,
+        workers: no_of_workers,
+        copies: no_of_copies,
+      })),
+    brief: true,
+  } as const;
+}
+
+export function removingUpload(userId: number, path: string) {
+  return {
+    kind: "RemoveUploadRequest",
+    header: () => ({ user_id: userId, model_path: path }),
+    expects: "RemoveUploadResponse",
+    read: ({ no_of_workers, message }: Header<"RemoveUploadResponse">) => ({
       workers: no_of_workers,
       problems: message,
     }),

@@ -34,6 +34,23 @@ export interface Uploaded {
   readonly problems: string;
 }
 
+/** An upload that workers keep. */
+export interface StoredUpload {
+  readonly path: string;
+  readonly bytes: number;
+  /** How many of the workers that are connected have it. */
+  readonly workers: number;
+  /** Copies that are loaded of it. */
+  readonly copies: number;
+}
+
+export interface UploadRemoved {
+  /** Workers that had it and do not any more. */
+  readonly workers: number;
+  /** Which workers still have it, and why; "" when none has. */
+  readonly problems: string;
+}
+
 /** Sends files. `done` is called once: with a failure when no worker has got them. */
 export function sendUpload(
   client: Client,

@@ -36,6 +36,8 @@ export interface ModelRequests {
     bytes: Uint8Array,
   ): void;
   endUpload(session: ClientSession, id: number, header: Header<"EndUploadRequest">): void;
+  listUploads(session: ClientSession, id: number): void;
+  removeUpload(session: ClientSession, id: number, header: Header<"RemoveUploadRequest">): void;
 }
 
 export type RequestKind =
@@ -46,7 +48,12 @@ export type RequestKind =
   | "UnloadModelRequest"
   | "BeginUploadRequest"
   | "UploadChunkRequest"
-  | "EndUploadRequest";
+  | "EndUploadRequest"
+  | "ListUploadsRequest"
+  | "RemoveUploadRequest";
+
+/** Longest message on the wire, in characters. */
+const MAX_MESSAGE_LENGTH = 4096;
 
 /** The controller's end of a link to a client. */
 export class ClientSession implements LinkHandler {
@@ -100,6 +107,12 @@ export class ClientSession implements LinkHandler {
       case "EndUploadRequest":
         this.#log(`Client  --> Req${id}:EndUpload upload=${message.header.upload_id}`);
         return this.#models.endUpload(this, id, message.header);
+      case "ListUploadsRequest":
+        this.#log(`Client  --> Req${id}:ListUploads`);
+        return this.#models.listUploads(this, id);
+      case "RemoveUploadRequest":
+        this.#log(`Client  --> Req${id}:RemoveUpload ${message.header.model_path}`);
+        return this.#models.removeUpload(this, id, message.header);
       default:
         this.#link.close(`a client may not send ${message.kind}`);
     }
@@ -161,7 +174,20 @@ export class ClientSession implements LinkHandler {
     this.#log(`Client <--  Rsp${id}:EndUpload ${model_path} on ${no_of_workers} workers`);
     this.#link.send("EndUploadResponse", id, {
       ...header,
-      message: header.message.slice(0, 4096),
+      message: header.message.slice(0, MAX_MESSAGE_LENGTH),
+    });
+  }
+
+  sendUploads(id: number, uploads: Header<"ListUploadsResponse">["uploads"]): void {
+    this.#log(`Client <--  Rsp${id}:ListUploads ${uploads.length} uploads`);
+    this.#link.send("ListUploadsResponse", id, { uploads });
+  }
+
+  sendUploadRemoved(id: number, { no_of_workers, message }: Header<"RemoveUploadResponse">): void {
+    this.#log(`Client <--  Rsp${id}:RemoveUpload from ${no_of_workers} workers`);
+    this.#link.send("RemoveUploadResponse", id, {
+      no_of_workers,
+      message: message.slice(0, MAX_MESSAGE_LENGTH),
     });
   }
 
@@ -176,7 +202,11 @@ export class ClientSession implements LinkHandler {
       this.#log(`Client <--  Rsp${id}:${shortName(kind)} error ${status}: ${message}`);
     }
     const request_type = KIND_NUMBERS[kind] - KIND_NUMBERS.InferRequest;
-    this.#link.send("ErrorResponse", id, { request_type, status, message: message.slice(0, 4096) });
+    this.#link.send("ErrorResponse", id, {
+      request_type,
+      status,
+      message: message.slice(0, MAX_MESSAGE_LENGTH),
+    });
   }
 
   close(reason: string): void {

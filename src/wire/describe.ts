@@ -20,7 +20,9 @@ export type ActionKind =
   | "BeginUpload"
   | "UploadChunk"
   | "EndUpload"
-  | "ReadUpload";
+  | "ReadUpload"
+  | "ListUploads"
+  | "RemoveUploads";
 
 /** What a worker answers: the action's own result, or an error. */
 export type ResultKind = `${ActionKind}Result` | "ErrorResult";
@@ -38,6 +40,8 @@ export const ACTION_KINDS: readonly ActionKind[] = [
   "UploadChunk",
   "EndUpload",
   "ReadUpload",
+  "ListUploads",
+  "RemoveUploads",
 ];
 
 /** Whether messages of this kind are actions. */
@@ -109,8 +113,13 @@ export function describeAction(
       return `${name} upload=${header.upload_id}${header.keep === 1 ? "" : " cancelled"}`;
     case "ReadUpload":
       return `${name} ${header.model_path} file=${header.file} offset=${header.offset}`;
+    case "RemoveUploads": {
+      const { model_paths: paths } = header;
+      return `${name} ${paths.length === 1 ? paths[0] : `${paths.length} uploads`}`;
+    }
     case "ClearCache":
     case "GetWorkerState":
+    case "ListUploads":
       return name;
   }
 }
@@ -181,6 +190,11 @@ export function describeResult(
       return header.complete === 1 ? `${name} is there already` : name;
     case "ReadUploadResult":
       return header.files.length === 0 ? name : `${name} ${describeFiles(header.files)}`;
+    case "ListUploadsResult":
+      return `${name} ${header.uploads.length} uploads`;
+    case "RemoveUploadsResult":
+      return `${name} removed=${header.no_of_uploads}` +
+        (header.message === "" ? "" : ` but: ${header.message}`);
     case "ClearCacheResult":
     case "UnloadModelResult":
     case "UploadChunkResult":

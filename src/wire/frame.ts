@@ -301,7 +301,7 @@ function isTime(ns: number): boolean {
   return Math.abs(ns) <= Number.MAX_SAFE_INTEGER;
 }
 
-/** Only what lists models has large headers; the others' longest parts are a batch's sizes or a path. */
+/** Only what lists models or uploads has large headers; the others' longest parts are a batch's sizes or a path. */
 function maxHeaderBytesOf(kind: Kind): number {
   switch (kind) {
     case "Hello":
@@ -309,6 +309,8 @@ function maxHeaderBytesOf(kind: Kind): number {
       return 8 * 1024;
     case "LsResponse":
     case "GetWorkerStateResult":
+    case "ListUploadsResult":
+    case "ListUploadsResponse":
       return Infinity;
     case "LoadModelFromDiskResult":
     case "DescribeModelsResponse":

@@ -18,7 +18,13 @@ import {
   text,
   uint,
 } from "./schema.ts";
-import { MAX_UPLOAD_FILES, UPLOAD_CHUNK_BYTES } from "./upload.ts";
+import {
+  MAX_UPLOAD_FILES,
+  MAX_UPLOAD_PATH_LENGTH,
+  MAX_UPLOADS_KEPT,
+  MAX_UPLOADS_REMOVED,
+  UPLOAD_CHUNK_BYTES,
+} from "./upload.ts";
 
 /** Raised when a peer could not understand us any more. Peers must have the same number. */
 export const PROTOCOL_VERSION = 2;
@@ -41,6 +47,8 @@ export const MAX_DIMENSIONS = 32;
 export const MAX_DESCRIBED = 10_000;
 /** Most GPUs of one worker. */
 export const MAX_GPUS_PER_WORKER = 4096;
+/** Most uploads that a controller lists: workers may have different ones. */
+export const MAX_UPLOADS_LISTED = 100_000;
 /** Most workers that a request may name. */
 export const MAX_CHOSEN_WORKERS = 1024;
 /** Longest key of a request, in characters. */
@@ -172,6 +180,14 @@ const kinds = {
     }),
   },
 
+  /** Asks which uploads the worker has. */
+  ListUploads: { number: 27, header: record({}) },
+  /** Removes uploads that no model of the worker needs; those that are not there are no mistake. */
+  RemoveUploads: {
+    number: 28,
+    header: record({ model_paths: list(text(MAX_UPLOAD_PATH_LENGTH), MAX_UPLOADS_REMOVED) }),
+  },
+
   // Results: worker -> controller, with the action's id.
   LoadModelFromDiskResult: {
     number: 32,
@@ -239,6 +255,18 @@ const kinds = {
   EndUploadResult: { number: 41, header: record({ ...handling }) },
   /** Payload: the piece. `files` only where 0 bytes were asked for. */
   ReadUploadResult: { number: 42, header: record({ ...handling, files: uploadFiles }) },
+  ListUploadsResult: {
+    number: 43,
+    header: record({
+      ...handling,
+      uploads: list(record({ model_path: path, size: bytes }), MAX_UPLOADS_KEPT),
+    }),
+  },
+  /** How many were there and are not any more; `message` says which could not be removed, and why. */
+  RemoveUploadsResult: {
+    number: 44,
+    header: record({ ...handling, no_of_uploads: uint(MAX_UPLOADS_REMOVED), message }),
+  },
   /** Any action that failed. `action_type` is the failed action's kind number less 16. */
   ErrorResult: {
     number: 47,
@@ -318,6 +346,10 @@ const kinds = {
   UploadChunkRequest: { number: 72, header: record(piece) },
   EndUploadRequest: { number: 73, header: record(uploadEnd) },
 
+  ListUploadsRequest: { number: 74, header: record({ user_id: id }) },
+  /** Has all workers remove an upload of which no copies are loaded, also those that come later. */
+  RemoveUploadRequest: { number: 75, header: record({ user_id: id, model_path: path }) },
+
   // Responses: controller -> client, with the request's id.
   /** Payload: the output. */
   InferResponse: { number: 80, header: record({ output_size: bytes }) },
@@ -378,6 +410,22 @@ const kinds = {
     number: 89,
     header: record({ model_path: path, no_of_workers: uint(), message }),
   },
+  ListUploadsResponse: {
+    number: 90,
+    header: record({
+      uploads: list(
+        record({
+          model_path: path,
+          size: bytes,
+          no_of_workers: uint(),
+          no_of_copies: uint(MAX_MODELS),
+        }),
+        MAX_UPLOADS_LISTED,
+      ),
+    }),
+  },
+  /** Of how many workers it was removed; `message` says which others still have it, and why. */
+  RemoveUploadResponse: { number: 91, header: record({ no_of_workers: uint(), message }) },
   /** Any request that failed. `request_type` is the failed request's kind number less 64. */
   ErrorResponse: {
     number: 95,

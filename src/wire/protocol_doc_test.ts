@@ -118,7 +118,9 @@ Deno.test("versions, roles and limits are those of the code", () => {
   const limits = new Map(rows.filter((cells) => cells.length === 2).map(([a, b]) => [a, b]));
   const { maxHeaderBytes, maxPayloadBytes } = DEFAULT_FRAME_LIMITS;
   assert.equal(
-    limits.get("header of LsResponse and GetWorkerStateResult"),
+    limits.get(
+      "header of LsResponse, GetWorkerStateResult, ListUploadsResult and ListUploadsResponse",
+    ),
     `${maxHeaderBytes / 2 ** 20} MiB`,
   );
   assert.equal(

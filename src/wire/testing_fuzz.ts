@@ -59,6 +59,8 @@ const samples: { readonly [K in Kind]?: Header<K> } = {
   UploadChunk: { upload_id: 0, file: 0, offset: 0 },
   EndUpload: { upload_id: 0, keep: 1 },
   ReadUpload: { model_path: "uploads/m/0000000000000000", file: 0, offset: 0, length: 8 },
+  ListUploads: {},
+  RemoveUploads: { model_paths: ["uploads/m/0000000000000000"] },
   LoadModelFromDiskResult: { ...handling, ...timing, copies_created: 1, ...facts },
   LoadWeightsResult: { ...handling, ...timing },
   InferResult: {
@@ -89,6 +91,8 @@ const samples: { readonly [K in Kind]?: Header<K> } = {
   BeginUploadRequest: { user_id: 1, model_name: "m", files: [file], workers: [] },
   UploadChunkRequest: { upload_id: 1, file: 0, offset: 0 },
   EndUploadRequest: { upload_id: 1, keep: 1 },
+  ListUploadsRequest: { user_id: 1 },
+  RemoveUploadRequest: { user_id: 1, model_path: "uploads/m/0000000000000000" },
   InferResponse: { output_size: 0 },
   ErrorResponse: { request_type: 0, status: 1, message: "no" },
 };

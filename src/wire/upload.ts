@@ -5,6 +5,7 @@
  * everywhere, and other files under the same name have another.
  */
 import { createHash } from "node:crypto";
+import { posix } from "node:path";
 
 /** One file of an uploaded model. */
 export interface UploadFile {
@@ -23,13 +24,22 @@ export const MAX_UPLOAD_FILES = 64;
 export const UPLOAD_CHUNK_BYTES = 64 * 1024;
 /** Chunks of an upload that may be on their way at a time, from end to end. */
 export const UPLOAD_WINDOW = 4;
+/** Most uploads that a worker keeps. */
+export const MAX_UPLOADS_KEPT = 10_000;
+/** Most uploads that are removed by one message. */
+export const MAX_UPLOADS_REMOVED = 500;
+/** Longest path of an upload, in characters: that of the longest name. */
+export const MAX_UPLOAD_PATH_LENGTH = UPLOAD_PREFIX.length + 100 + 1 + 16;
 /** Bytes that an upload may have on its way. */
 export const UPLOAD_WINDOW_BYTES = UPLOAD_WINDOW * UPLOAD_CHUNK_BYTES;
 
 /** Files that a worker makes itself. */
 const RESERVED = new Set(["upload.json", "uploaded.model.json"]);
 /** A name that means the same on every system, and nothing special on any. */
-const SAFE_NAME = /^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$/;
+const NAME = "[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}";
+const SAFE_NAME = new RegExp(`^${NAME}$`);
+/** Where a path leads to, or into, the folder of an upload. */
+const UPLOAD_FOLDER = new RegExp(`(?:^|/)(${NAME}/[0-9a-f]{16})(?:/|$)`);
 const SAFE = "1 to 100 of A-Z, a-z, 0-9, _, - and ., not beginning with a dot or ending with one";
 /** Names of devices, which Windows takes for these whatever their extension. */
 const DEVICE = /^(con|prn|aux|nul|com\d|lpt\d)(\.|$)/i;
@@ -69,6 +79,16 @@ export function uploadPath(name: string, files: readonly UploadFile[]): string {
   const lines = files.map(({ name, size, sha256 }) => `${name} ${size} ${sha256}\n`);
   for (const line of lines.sort()) hash.update(line);
   return `${UPLOAD_PREFIX}${name}/${hash.digest("hex").slice(0, 16)}`;
+}
+
+/**
+ * The upload that a model's path leads to, whatever way it takes: `/data/uploads/net/0123456789abcdef/model`
+ * to `uploads/net/0123456789abcdef`. Null when it can be that of no upload.
+ */
+export function uploadOf(modelPath: string): string | null {
+  const path = posix.normalize(modelPath.replaceAll("\\", "/"));
+  const match = UPLOAD_FOLDER.exec(path);
+  return match === null ? null : UPLOAD_PREFIX + match[1]!;
 }
 
 export function uploadBytes(files: readonly UploadFile[]): number {

@@ -1,5 +1,15 @@
 import assert from "node:assert/strict";
-import { type UploadFile, uploadPath, uploadProblem } from "./upload.ts";
+import { encodeFrame, FrameParser } from "./frame.ts";
+import { MAX_MODELS, MAX_UPLOADS_LISTED } from "./messages.ts";
+import {
+  MAX_UPLOAD_PATH_LENGTH,
+  MAX_UPLOADS_KEPT,
+  MAX_UPLOADS_REMOVED,
+  type UploadFile,
+  uploadOf,
+  uploadPath,
+  uploadProblem,
+} from "./upload.ts";
 
 const ONNX: UploadFile = { name: "model.onnx", size: 3, sha256: "0".repeat(64) };
 
@@ -42,4 +52,55 @@ Deno.test("what is no model's files is refused", () => {
     [[{ ...ONNX, name: "net.onnx" }], /has a file model.onnx, or model.json/],
   ];
   for (const [files, message] of refusals) assert.match(uploadProblem("net", files)!, message);
+});
+
+Deno.test("the upload to which a model's path leads is found, whatever way it takes", () => {
+  const path = uploadPath("n.-_1", [ONNX]);
+  const folder = path.slice("uploads/".length);
+  for (
+    const way of [
+      path,
+      `${path}/`,
+      `${path}/model.onnx`,
+      `/data/up/${folder}`,
+      `C:\\up\\${folder.replace("/", "\\")}\\model`,
+      `uploads//./x/../${folder}`,
+      folder,
+    ]
+  ) assert.equal(uploadOf(way), path, way);
+  const none = ["", "net", "uploads/net", `${path}0`, `${path}/../x`, path.toUpperCase()];
+  for (const other of [...none, `uploads/.x/${"0".repeat(16)}`]) {
+    assert.equal(uploadOf(other), null, other);
+  }
+  const longest = uploadPath("x".repeat(100), [ONNX]);
+  assert.equal(longest.length, MAX_UPLOAD_PATH_LENGTH);
+  assert.equal(uploadOf(longest), longest);
+  assert.equal(uploadOf(uploadPath("x".repeat(101), [ONNX])), null);
+});
+
+Deno.test("as many uploads as may be fit into the messages that tell of them", () => {
+  const paths = (count: number) =>
+    Array.from({ length: count }, (_, i) => {
+      const number = i.toString(16).padStart(16, "0");
+      return `uploads/${"x".repeat(100)}/${number}`;
+    });
+  const times = { action_received_ns: 0, result_sent_ns: 0 };
+  const size = Number.MAX_SAFE_INTEGER;
+  const uploads = paths(MAX_UPLOADS_KEPT).map((model_path) => ({ model_path, size }));
+  const listed = paths(MAX_UPLOADS_LISTED).map((model_path) => ({
+    model_path,
+    size,
+    no_of_workers: 0xffff_ffff,
+    no_of_copies: MAX_MODELS,
+  }));
+  const frames = [
+    encodeFrame("RemoveUploads", 1, { model_paths: paths(MAX_UPLOADS_REMOVED) }, 0, 1, NaN),
+    encodeFrame("ListUploadsResult", 1, { ...times, uploads }, 0, 1, NaN),
+    encodeFrame("ListUploadsResponse", 1, { uploads: listed }, 0, 1, NaN),
+  ];
+  const parser = new FrameParser();
+  const read = frames.flatMap((frame) => [...parser.feed(frame)]);
+  assert.deepEqual(read[0]!.message.header, { model_paths: paths(MAX_UPLOADS_REMOVED) });
+  assert.deepEqual(read[1]!.message.header, { ...times, uploads });
+  assert.deepEqual(read[2]!.message.header, { uploads: listed });
 });

@@ -10,6 +10,8 @@ import {
   type WorkerTaskRecord,
   type WorkerTelemetry,
 } from "../telemetry/worker_records.ts";
+import { WorkerMetrics } from "../telemetry/metrics/worker_metrics.ts";
+import { ACTION_KINDS } from "../wire/describe.ts";
 import { connectInMemory } from "../wire/memory_link.ts";
 import { DEFAULT_WORKER_CONFIG } from "./config.ts";
 import { EmulatedBackend } from "./emulated/backend.ts";
@@ -153,4 +155,24 @@ Deno.test("a worker's logs have an integer in every column but that of the task'
     "t=1700000000000001000 controller_id=0 action_id=7 task=exec gpu_id=1 model_id=2 " +
       "batch_size=4 duration=2500",
   );
+});
+
+Deno.test("actions of every kind are counted", () => {
+  const metrics = new WorkerMetrics(() => ({ models: 0, pending: 0, gpus: [], controllers: [] }));
+  for (const type of ACTION_KINDS.keys()) {
+    metrics.onAction({
+      controllerId: 0,
+      actionId: type,
+      type,
+      status: 0,
+      gpuId: null,
+      modelId: null,
+      batchSize: 0,
+      receivedNs: 0,
+      window: null,
+      endedNs: 1,
+    });
+  }
+  const counted = metrics.metrics().find(({ name }) => name === "clockwork_worker_actions_total");
+  assert.equal([...counted!.read()].length, ACTION_KINDS.length);
 });

@@ -1,6 +1,7 @@
 /** The models that a worker knows, by id. Copies of a model have ids of their own and share the rest. */
 import { ActionStatus } from "../core/status.ts";
 import type { Header, ModelFacts, Signature } from "../wire/messages.ts";
+import { uploadOf } from "../wire/upload.ts";
 import type { BackendModel, Failure } from "./backend.ts";
 import { pagesOf } from "./weights_cache.ts";
 
@@ -59,6 +60,13 @@ export class ModelRegistry {
   /** All models, by ascending id. */
   list(): Model[] {
     return [...this.#models.values()].sort((a, b) => a.id - b.id);
+  }
+
+  /** Paths of the uploads of which there are models. */
+  uploads(): ReadonlySet<string> {
+    const paths = new Set<string>();
+    for (const { path } of this.#models.values()) paths.add(path);
+    return new Set([...paths].map(uploadOf).filter((path) => path !== null));
   }
 
   /** All models, with what is the same for many of them told once. */

@@ -71,6 +71,8 @@ export class Session implements LinkHandler, Requester {
       case "UnloadModel":
       case "BeginUpload":
       case "EndUpload":
+      case "ListUploads":
+      case "RemoveUploads":
       case "GetWorkerState": {
         const nowNs = this.#context.clock.now() - this.link.sync.offsetNs;
         this.#context.log(`Received ${describeAction(message, nowNs)}`);

@@ -21,7 +21,7 @@ import { LoadModelAction, type LoadModelContext, loadModelProblem } from "./load
 import { type Model, ModelRegistry } from "./model_registry.ts";
 import { SerialExecutor } from "./serial_executor.ts";
 import { UnloadModelAction } from "./unload_model_action.ts";
-import type { Uploads } from "./uploads/uploads.ts";
+import type { UploadAction, Uploads } from "./uploads/uploads.ts";
 import { EvictWeightsAction, LoadWeightsAction } from "./weights_actions.ts";
 
 export interface WorkerNodeOptions {
@@ -144,12 +144,12 @@ export class WorkerNode {
       case "UploadChunk":
       case "EndUpload":
       case "ReadUpload":
-        if (this.#uploads !== null) return this.#uploads.submit(message, requester);
-        return requester.onFailure(
-          { kind: message.kind, id: message.id, receivedNs },
-          ActionStatus.invalidAction,
-          "this worker takes no uploads: start it with --upload-dir, or with --model-dir",
-        );
+      case "ListUploads":
+      case "RemoveUploads":
+        if (this.#uploads !== null) {
+          return this.#uploads.submit(message, requester, () => this.registry.uploads());
+        }
+        return refuseUpload(message, requester, receivedNs);
       case "GetWorkerState":
         requester.onSuccess({ kind: "GetWorkerState", id: message.id, receivedNs }, this.state());
     }
@@ -296,6 +296,23 @@ export class WorkerNode {
       `its window is empty: earliest is ${arrival.earliestNs - arrival.latestNs} ns after latest`,
     );
     return false;
+  }
+}
+
+/** Answers for a worker that takes no uploads: it has none. */
+function refuseUpload(message: UploadAction, requester: Requester, receivedNs: number): void {
+  const ref = <K extends ActionKind>(kind: K) => ({ kind, id: message.id, receivedNs });
+  switch (message.kind) {
+    case "ListUploads":
+      return requester.onSuccess(ref("ListUploads"), { uploads: [] });
+    case "RemoveUploads":
+      return requester.onSuccess(ref("RemoveUploads"), { no_of_uploads: 0, message: "" });
+    default:
+      requester.onFailure(
+        ref(message.kind),
+        ActionStatus.invalidAction,
+        "this worker takes no uploads: start it with --upload-dir, or with --model-dir",
+      );
   }
 }
 

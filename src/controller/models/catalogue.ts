@@ -12,7 +12,6 @@ const PAGE_BYTES = 64 * 1024;
 
 export class ModelCatalogue {
   readonly #groups: ModelGroups;
-  /** Models whose last requests are being served. */
   readonly #leaving = new Set<ModelGroup>();
   /** Sorted by id, for the present revision; null until somebody asks for it. */
   #sorted: readonly ModelGroup[] | null = null;
@@ -26,6 +25,11 @@ export class ModelCatalogue {
   changed(): void {
     this.#revision++;
     this.#sorted = null;
+  }
+
+  /** Models whose last requests are being served, or that workers are forgetting. */
+  get leaving(): ReadonlySet<ModelGroup> {
+    return this.#leaving;
   }
 
   leaves(group: ModelGroup): void {

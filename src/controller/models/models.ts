@@ -2,13 +2,12 @@
  * The models of a cluster: loads them, on all workers or on chosen ones, unloads them, and gives those
  * that there are to workers that come later.
  */
-import type { Clock } from "../../core/clock.ts";
-import type { Log } from "../../core/log.ts";
 import { RequestStatus } from "../../core/status.ts";
 import type { Header } from "../../wire/messages.ts";
 import { UPLOAD_PREFIX } from "../../wire/upload.ts";
 import { ModelCatalogue } from "./catalogue.ts";
 import { finderOf, type ModelGroup, ModelGroups, rangesOf } from "./groups.ts";
+import type { ModelsHost, ReadyWorker, Worker } from "./host.ts";
 import {
   factsFromState,
   type LoadedModel,
@@ -19,10 +18,9 @@ import {
   sameSizes,
   specOf,
 } from "./loading.ts";
-import type { ControllerOptions } from "../options.ts";
 import { Registry, type RegistryFile } from "./registry.ts";
-import { type Outcome, type Refusal, RequestKeys } from "./request_keys.ts";
-import type { Serving } from "../serving.ts";
+import { invalid, type Outcome, type Refusal, RequestKeys } from "./request_keys.ts";
+import { StoredUploads } from "./stored_uploads.ts";
 import { bringUpload } from "./upload_relay.ts";
 import { Uploads } from "./uploads.ts";
 import { unloadEverywhere, unloadOnWorker } from "./unloading.ts";
@@ -31,34 +29,6 @@ import type { WorkerState } from "../worker_query.ts";
 
 /** Ids are 32-bit unsigned on the wire. */
 const MAX_MODEL_ID = 0xffff_ffff;
-
-/** A worker that is connected. */
-export interface Worker {
-  readonly peer: WorkerPeer;
-  /** Null until it has told it. */
-  state: WorkerState | null;
-}
-
-/** One that may be asked to do something. */
-export interface ReadyWorker {
-  readonly peer: WorkerPeer;
-  readonly state: WorkerState;
-}
-
-export interface ModelsHost {
-  readonly clock: Clock;
-  readonly log: Log;
-  readonly options: ControllerOptions;
-  readonly serving: Serving;
-  /** Why nothing can be loaded or unloaded now; null when it can. */
-  refusal(what: "load" | "unload"): Refusal | null;
-  /** Those that have told their state. */
-  ready(): readonly ReadyWorker[];
-  /** Serves a group's models, if it is time to: they are new, or others can run them than before. */
-  serve(group: ModelGroup): void;
-  /** A load has begun or ended: see {@link Models.loading}. */
-  onLoad(): void;
-}
 
 /** What a client is told of models that it has loaded. */
 type Loaded = Header<"LoadModelResponse">;
@@ -70,6 +40,7 @@ export class Models {
   /** What is told of them to clients. */
   readonly catalogue = new ModelCatalogue(this.groups);
   readonly uploads: Uploads;
+  readonly #stored: StoredUploads;
   readonly #registry: Registry | null;
   readonly #loads = new RequestKeys<Loaded>();
   readonly #unloads = new RequestKeys<true>();
@@ -77,6 +48,7 @@ export class Models {
   /** Loads that have not ended. */
   readonly #loading = new Set<ModelRange>();
   #unloading = 0;
+  #removing = 0;
   /** Answers that wait for the registry. */
   #keeping = 0;
 
@@ -84,11 +56,17 @@ export class Models {
   constructor(host: ModelsHost, file: RegistryFile | null) {
     this.#host = host;
     this.uploads = new Uploads(host.clock, host.log, host.options.maxUploadBytes);
+    this.#stored = new StoredUploads(
+      host.clock,
+      host.log,
+      (path) => this.uploads.isUnderWay(path),
+    );
     this.#registry = file === null ? null : new Registry(file, host.log, () => ({
       nextId: this.#nextId,
       groups: [...this.groups],
       loads: [...this.#loads.remembered()],
       unloads: [...this.#unloads.remembered()],
+      removed: [...this.#stored.removed],
     }));
   }
 
@@ -97,16 +75,16 @@ export class Models {
     return this.#loading.size;
   }
 
-  /** Loads and unloads that have not ended. */
+  /** Loads, unloads and removals that have not ended. */
   get pending(): number {
-    return this.#loading.size + this.#unloading + this.#keeping;
+    return this.#loading.size + this.#unloading + this.#removing + this.#keeping;
   }
 
   /** Loads what a client asks for, unless it did before. `done` is called once. */
   load(request: Header<"LoadModelRequest">, done: (outcome: Outcome<Loaded>) => void): void {
     const { key, model_path: path, no_of_copies: copies, workers } = request;
     const perform = (done: (outcome: Outcome<Loaded>) => void) => {
-      const refusal = this.#host.refusal("load") ?? this.#refusal(copies);
+      const refusal = this.#host.refusal("load") ?? this.#refusal(path, copies);
       if (refusal !== null) return done(refusal);
       const asked = this.choose(workers);
       if ("status" in asked) return done(asked);
@@ -119,10 +97,7 @@ export class Models {
     this.#loads.once(key, JSON.stringify([path, copies, workers]), perform, (outcome) => {
       if (!("answer" in outcome)) return done(outcome);
       if (this.#allLoaded(outcome.answer)) return this.#keep(() => done(outcome));
-      done({
-        status: RequestStatus.invalidRequest,
-        message: "the models that were loaded by this key have been unloaded: use another key",
-      });
+      done(invalid("the models that were loaded by this key have been unloaded: use another key"));
     });
   }
 
@@ -132,6 +107,46 @@ export class Models {
     const perform = (done: (outcome: Outcome<true>) => void) => this.#unload(firstId, copies, done);
     this.#unloads.once(key, JSON.stringify([firstId, copies]), perform, (outcome) => {
       this.#keep(() => done(outcome));
+    });
+  }
+
+  /** Announces an upload to the workers that are to have it. `done` is called once. */
+  beginUpload(
+    owner: object,
+    request: Header<"BeginUploadRequest">,
+    done: (outcome: Outcome<Header<"BeginUploadResponse">>) => void,
+  ): void {
+    const workers = this.choose(request.workers);
+    if ("status" in workers) return done(workers);
+    this.uploads.begin(owner, request, workers.map(({ peer }) => peer), (outcome) => {
+      if (!("answer" in outcome) || !this.#stored.takeBack(outcome.answer.model_path)) {
+        return done(outcome);
+      }
+      this.#registry?.change();
+      // Otherwise the next controller would have it removed.
+      this.#keep(() => done(outcome));
+    });
+  }
+
+  /** Tells the uploads that connected workers have. */
+  listUploads(done: (uploads: Header<"ListUploadsResponse">["uploads"]) => void): void {
+    this.#stored.list(this.#peers(), [...this.groups, ...this.catalogue.leaving], done);
+  }
+
+  /** Has all workers remove an upload of which nothing is loaded. `done` is called once. */
+  removeUpload(
+    path: string,
+    done: (outcome: Outcome<Header<"RemoveUploadResponse">>) => void,
+  ): void {
+    const busy = [...this.#loading, ...this.catalogue.leaving];
+    const refusal = this.#host.refusal("unload") ??
+      this.#stored.refusal(path, this.groups, busy);
+    if (refusal !== null) return done(refusal);
+    this.#registry?.change();
+    this.#removing++;
+    this.#stored.remove(path, this.#peers(), (answer) => {
+      this.#removing--;
+      this.#keep(() => done({ answer }));
     });
   }
 
@@ -161,11 +176,15 @@ export class Models {
     for (const group of kept.groups) this.groups.add({ ...group, specs: new Map() });
     this.#loads.restore(kept.loads);
     this.#unloads.restore(kept.unloads);
+    this.#stored.restore(kept.removed);
     this.catalogue.changed();
     return kept.groups.length > 0 ? "the registry" : "";
   }
 
-  /** Has a worker forget models that are not this controller's: of an earlier one, or unloaded meanwhile. */
+  /**
+   * Has a worker forget models that are not this controller's, of an earlier one or unloaded meanwhile, and
+   * remove uploads that were removed meanwhile.
+   */
   dropUnknown(worker: Worker & ReadyWorker): void {
     const { clock, log } = this.#host;
     const { peer, state } = worker;
@@ -174,11 +193,16 @@ export class Models {
       find(model_id)?.path === model_path
     );
     const strangers = new Set(state.models).difference(new Set(known));
-    if (strangers.size === 0) return;
+    if (strangers.size === 0) return this.#stored.tell(peer);
     log(`Worker ${peer.id} has ${strangers.size} models that nobody can use: it forgets them`);
     worker.state = { ...state, models: known };
-    for (const range of rangesOf([...strangers])) {
-      unloadOnWorker(clock, log, peer, range, () => {});
+    const ranges = rangesOf([...strangers]);
+    let waiting = ranges.length;
+    for (const range of ranges) {
+      unloadOnWorker(clock, log, peer, range, () => {
+        // Not before: they may need the uploads.
+        if (--waiting === 0) this.#stored.tell(peer);
+      });
     }
   }
 
@@ -243,23 +267,18 @@ export class Models {
     return this.groups.count(model_id, copies_created) === copies_created;
   }
 
-  #refusal(copies: number): Refusal | null {
-    if (copies < 1) {
-      return {
-        status: RequestStatus.invalidRequest,
-        message: "no_of_copies must be at least 1, got 0",
-      };
-    }
+  #refusal(path: string, copies: number): Refusal | null {
+    if (copies < 1) return invalid("no_of_copies must be at least 1, got 0");
+    if (this.#stored.isRemoved(path)) return invalid(`${path} was removed: upload it again`);
     const coming = [...this.#loading].reduce((sum, { copies }) => sum + copies, 0);
     const room = Math.min(
       this.#host.options.maxModels - this.groups.copies - coming,
       MAX_MODEL_ID + 1 - this.#nextId,
     );
     if (copies <= room) return null;
-    return {
-      status: RequestStatus.invalidRequest,
-      message: `no_of_copies is ${copies}, but this controller has room for ${room} more models`,
-    };
+    return invalid(
+      `no_of_copies is ${copies}, but this controller has room for ${room} more models`,
+    );
   }
 
   /** The workers that a client names, by number or address; all when it names none. */
@@ -270,15 +289,18 @@ export class Models {
     for (const name of names) {
       const found = ready.find(({ peer }) => name === String(peer.id) || name === peer.link.peer);
       if (found === undefined) {
-        return {
-          status: RequestStatus.invalidRequest,
-          message: `there is no worker ${name}: those that are connected are ` +
+        return invalid(
+          `there is no worker ${name}: those that are connected are ` +
             (ready.map(nameOf).join(", ") || "none"),
-        };
+        );
       }
       chosen.add(found);
     }
     return names.length === 0 ? ready : [...chosen];
+  }
+
+  #peers(): WorkerPeer[] {
+    return this.#host.ready().map(({ peer }) => peer);
   }
 
   #load(
@@ -317,25 +339,23 @@ export class Models {
   #unload(firstId: number, copies: number, done: (outcome: Outcome<true>) => void): void {
     const refusal = this.#host.refusal("unload");
     if (refusal !== null) return done(refusal);
-    const invalid = (message: string) => done({ status: RequestStatus.invalidRequest, message });
-    if (copies < 1) return invalid("no_of_copies must be at least 1, got 0");
+    if (copies < 1) return done(invalid("no_of_copies must be at least 1, got 0"));
     const leaving = this.groups.take(firstId, copies);
     if (leaving === null) {
-      return invalid(
+      return done(invalid(
         copies === 1
           ? `model ${firstId} is not loaded: list the models with LS`
           : `models ${firstId} to ${firstId + copies - 1} are not all loaded: list them with LS`,
-      );
+      ));
     }
     this.#registry?.change();
     const { clock, log, serving } = this.#host;
-    const peers = () => this.#host.ready().map(({ peer }) => peer);
     let waiting = leaving.length;
     let problem = "";
     this.#unloading++;
     for (const group of leaving) {
       this.catalogue.leaves(group);
-      unloadEverywhere(clock, log, serving, peers, group, (found) => {
+      unloadEverywhere(clock, log, serving, () => this.#peers(), group, (found) => {
         this.catalogue.left(group);
         problem ||= found;
         if (--waiting > 0) return;

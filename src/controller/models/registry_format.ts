@@ -11,6 +11,7 @@ import {
   MAX_PATH_LENGTH,
 } from "../../wire/messages.ts";
 import { list, record, text, uint } from "../../wire/schema.ts";
+import { MAX_UPLOAD_PATH_LENGTH } from "../../wire/upload.ts";
 import type { LoadedModel, ModelRange } from "./loading.ts";
 import type { Remembered } from "./request_keys.ts";
 
@@ -30,6 +31,8 @@ export interface RegistryContents {
   /** Answers to requests with keys. */
   readonly loads: readonly Remembered<Loaded>[];
   readonly unloads: readonly Remembered<true>[];
+  /** Paths of uploads that workers which were away may still have. */
+  readonly removed: readonly string[];
 }
 
 /** A registry that cannot be read. The message says what is wrong. */
@@ -47,6 +50,7 @@ const groupRecord = record({
   facts: checkLoadedModel,
 });
 const addresses = list(text(256), 4096);
+const uploadPath = text(MAX_UPLOAD_PATH_LENGTH);
 const keyRecord = record({ key: text(64), asked: text(1_000_000) });
 
 /** Groups do not change: the line of each is made once. */
@@ -62,11 +66,14 @@ function groupLine(group: RegisteredGroup): string {
   return line;
 }
 
-export function formatRegistry({ nextId, groups, loads, unloads }: RegistryContents): string {
+export function formatRegistry(
+  { nextId, groups, loads, unloads, removed }: RegistryContents,
+): string {
   const lines = [JSON.stringify({ next_id: nextId })];
   for (const group of groups) lines.push(groupLine(group));
   for (const load of loads) lines.push(JSON.stringify({ load }));
   for (const unload of unloads) lines.push(JSON.stringify({ unload }));
+  for (const path of removed) lines.push(JSON.stringify({ removed: path }));
   const body = lines.join("\n") + "\n";
   return `${FORMAT} ${sha256(body)}\n${body}`;
 }
@@ -89,18 +96,20 @@ export function parseRegistry(content: string): RegistryContents {
   const groups: RegisteredGroup[] = [];
   const loads: Remembered<Loaded>[] = [];
   const unloads: Remembered<true>[] = [];
+  const removed: string[] = [];
   for (const [i, line] of body.split("\n").slice(0, -1).entries()) {
     try {
       const value = JSON.parse(line);
       if (i === 0) nextId = headerRecord(value, "header").next_id;
       else if ("load" in value) loads.push(keptLoad(value.load));
       else if ("unload" in value) unloads.push({ ...keyOf(value.unload), answer: true });
+      else if ("removed" in value) removed.push(uploadPath(value.removed, "removed"));
       else groups.push(keptGroup(value));
     } catch (error) {
       throw new RegistryError(`line ${i + 2}: ${(error as Error).message}`);
     }
   }
-  return { nextId, groups, loads, unloads };
+  return { nextId, groups, loads, unloads, removed };
 }
 
 function keptGroup(value: { chosen?: unknown }): RegisteredGroup {

@@ -16,6 +16,7 @@ const CONTENTS: RegistryContents = {
     answer: { model_id: 0, copies_created: 2, input_size: 12, output_size: 8 },
   }],
   unloads: [{ key: "u", asked: "[1]", answer: true }],
+  removed: ["uploads/net/0123456789abcdef"],
 };
 
 Deno.test("what is kept is read again", () => {

@@ -11,6 +11,10 @@ export interface Refusal {
   readonly message: string;
 }
 
+export function invalid(message: string): Refusal {
+  return { status: RequestStatus.invalidRequest, message };
+}
+
 export type Outcome<Answer> = { readonly answer: Answer } | Refusal;
 
 /** A request that was done. */
@@ -61,10 +65,9 @@ export class RequestKeys<Answer> {
         for (const tell of waiting) tell(outcome);
       });
     } else if (known.asked !== asked) {
-      settle({
-        status: RequestStatus.invalidRequest,
-        message: "its key was used for another request: a key is for one request and its repeats",
-      });
+      settle(
+        invalid("its key was used for another request: a key is for one request and its repeats"),
+      );
     } else if (known.answer !== undefined) {
       settle({ answer: known.answer });
     } else {

@@ -69,10 +69,7 @@ export class ModelRequestHandler implements ModelRequests {
     const fail = (refusal: Refusal) => refuse(session, id, "BeginUploadRequest", refusal);
     const refusal = this.#phase.starting() ? INITIALIZING : this.#phase.refusal("load");
     if (refusal !== null) return fail(refusal);
-    const workers = this.#models.choose(header.workers);
-    if ("status" in workers) return fail(workers);
-    const peers = workers.map(({ peer }) => peer);
-    this.#models.uploads.begin(session, header, peers, (outcome) => {
+    this.#models.beginUpload(session, header, (outcome) => {
       if ("answer" in outcome) session.sendUploadBegun(id, outcome.answer);
       else fail(outcome);
     });
@@ -94,6 +91,19 @@ export class ModelRequestHandler implements ModelRequests {
     this.#models.uploads.end(session, header, (outcome) => {
       if ("answer" in outcome) session.sendUploadEnded(id, outcome.answer);
       else refuse(session, id, "EndUploadRequest", outcome);
+    });
+  }
+
+  listUploads(session: ClientSession, id: number): void {
+    if (this.#phase.starting()) return refuse(session, id, "ListUploadsRequest", INITIALIZING);
+    this.#models.listUploads((uploads) => session.sendUploads(id, uploads));
+  }
+
+  removeUpload(session: ClientSession, id: number, header: Header<"RemoveUploadRequest">): void {
+    if (this.#phase.starting()) return refuse(session, id, "RemoveUploadRequest", INITIALIZING);
+    this.#models.removeUpload(header.model_path, (outcome) => {
+      if ("answer" in outcome) session.sendUploadRemoved(id, outcome.answer);
+      else refuse(session, id, "RemoveUploadRequest", outcome);
     });
   }
 

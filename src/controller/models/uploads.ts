@@ -16,7 +16,7 @@ import {
   uploadPath,
   uploadProblem,
 } from "../../wire/upload.ts";
-import type { Outcome, Refusal } from "./request_keys.ts";
+import { invalid, type Outcome, type Refusal } from "./request_keys.ts";
 import type { Result, WorkerPeer } from "../worker_peer.ts";
 
 /** Uploads at a time: together they may delay an inference by their windows. */
@@ -43,16 +43,13 @@ interface Active {
 
 type Done<Answer> = (outcome: Outcome<Answer>) => void;
 
-function invalid(message: string): Refusal {
-  return { status: RequestStatus.invalidRequest, message };
-}
-
 export class Uploads {
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #maxBytes: number;
   readonly #active = new Map<number, Active>();
-  #beginning = 0;
+  /** Those that workers have not answered yet. */
+  readonly #beginning = new Set<Active>();
   #nextId = 0;
 
   /** @param maxBytes of one upload. */
@@ -65,6 +62,11 @@ export class Uploads {
   /** A number for an upload that is not in use. */
   nextId(): number {
     return this.#nextId = (this.#nextId + 1) % 2 ** 32;
+  }
+
+  /** Whether files of this path are on their way. */
+  isUnderWay(path: string): boolean {
+    return [...this.#active.values(), ...this.#beginning].some((upload) => upload.path === path);
   }
 
   /** Announces an upload to workers. Calls of `done` come once, also of those below. */
@@ -82,7 +84,7 @@ export class Uploads {
           `${this.#maxBytes} at most: raise --max-upload-size`,
       ));
     }
-    if (this.#active.size + this.#beginning >= MAX_UPLOADS) {
+    if (this.#active.size + this.#beginning.size >= MAX_UPLOADS) {
       return done({
         status: RequestStatus.unavailable,
         message: `${MAX_UPLOADS} uploads are under way, as many as may be: try again later`,
@@ -100,7 +102,7 @@ export class Uploads {
       timer: null,
     };
     const header = { upload_id: upload.id, model_name, files };
-    this.#beginning++;
+    this.#beginning.add(upload);
     const answer = (complete: 0 | 1) =>
       done({ answer: { upload_id: upload.id, model_path: upload.path, complete } });
     this.#toAll(upload, "BeginUpload", header, [], (peer, result) => {
@@ -108,7 +110,7 @@ export class Uploads {
       upload.peers.delete(peer);
       upload.complete.add(peer);
     }, () => {
-      this.#beginning--;
+      this.#beginning.delete(upload);
       if (upload.peers.size > 0) {
         this.#active.set(upload.id, upload);
         this.#watch(upload);

@@ -56,6 +56,8 @@ const ACTION_TYPES = [
   "upload_chunk",
   "end_upload",
   "read_upload",
+  "list_uploads",
+  "remove_uploads",
 ] as const;
 const TASKS = [
   "load_model",

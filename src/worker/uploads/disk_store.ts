@@ -22,6 +22,8 @@ const manifestSchema = z.object({
 export class DiskUploadStore implements UploadStore {
   readonly #directory: string;
   readonly #sizes = new Map<string, number>();
+  /** Files are deleted one upload after the other. */
+  #deleting: Promise<void> = Promise.resolve();
 
   /**
    * Opens a directory, made if missing, and removes what was left unfinished in it.
@@ -37,8 +39,12 @@ export class DiskUploadStore implements UploadStore {
     }
   }
 
-  get usedBytes(): number {
-    return [...this.#sizes.values()].reduce((sum, bytes) => sum + bytes, 0);
+  get sizes(): ReadonlyMap<string, number> {
+    return this.#sizes;
+  }
+
+  refresh(done: () => void): void {
+    this.#refresh().then(done, done);
   }
 
   filesOf(path: string): readonly UploadFile[] | null {
@@ -55,6 +61,25 @@ export class DiskUploadStore implements UploadStore {
     Deno.mkdirSync(partial);
     return new DiskUpload(partial, this.#folderOf(path)!, files, () => {
       this.#sizes.set(path, uploadBytes(files));
+    });
+  }
+
+  remove(path: string, done: (removed: boolean, problem: string) => void): void {
+    if (this.filesOf(path) === null) return done(false, "");
+    const folder = this.#folderOf(path)!;
+    // As what is left unfinished: it goes at the next start if its files cannot be deleted now.
+    const leaving = join(this.#directory, PARTIAL + crypto.randomUUID());
+    try {
+      Deno.renameSync(folder, leaving);
+    } catch (error) {
+      return done(false, (error as Error).message);
+    }
+    this.#sizes.delete(path);
+    this.#deleting = this.#deleting.then(async () => {
+      await syncDirectory(dirname(folder));
+      await Deno.remove(leaving, { recursive: true });
+    }).then(() => done(true, ""), (error) => {
+      done(true, `it is gone, but its files cannot be deleted: ${(error as Error).message}`);
     });
   }
 
@@ -76,6 +101,18 @@ export class DiskUploadStore implements UploadStore {
   #folderOf(path: string): string | null {
     const match = /^uploads\/([A-Za-z0-9_-][A-Za-z0-9._-]*)\/([0-9a-f]{16})$/.exec(path);
     return match === null ? null : join(this.#directory, match[1]!, match[2]!);
+  }
+
+  /** Uploads do not change: only those are read that have come or gone. */
+  async #refresh(): Promise<void> {
+    const found = new Set<string>();
+    for await (const { name, isDirectory } of Deno.readDir(this.#directory)) {
+      if (!isDirectory || name.startsWith(PARTIAL)) continue;
+      for await (const { name: version } of Deno.readDir(join(this.#directory, name))) {
+        found.add(`${UPLOAD_PREFIX}${name}/${version}`);
+      }
+    }
+    for (const path of found.symmetricDifference(this.#sizes)) this.filesOf(path);
   }
 
   #note(name: string): void {

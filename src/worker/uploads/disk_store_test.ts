@@ -57,7 +57,7 @@ Deno.test("an upload appears at its path when all of it is there, and outlives t
     assert.deepEqual(names(directory), ["net"]);
     const again = new DiskUploadStore(directory);
     assert.deepEqual(again.filesOf(PATH), FILES);
-    assert.equal(again.usedBytes, ONNX.length + TEXT.length);
+    assert.deepEqual([...again.sizes], [[PATH, ONNX.length + TEXT.length]]);
     assert.deepEqual(await read(again, FILES[0]!, 4, 6), ONNX.slice(4, 10));
     const dirs = ModelDirs.only("/nowhere").withUploads(directory);
     const { onnxPath, jsonPath } = locateModel(PATH, dirs);
@@ -75,6 +75,57 @@ Deno.test("two workers that share the directory may be sent the same upload", ()
     assert.deepEqual(await Promise.all(partials.map(kept)), ["", ""]);
     assert.deepEqual(stores.map((store) => store.filesOf(PATH)), [FILES, FILES]);
     assert.deepEqual(names(directory), ["net"]);
+  }));
+
+const removed = (store: UploadStore, path: string) =>
+  new Promise((resolve) => store.remove(path, (removed, problem) => resolve([removed, problem])));
+
+Deno.test("what is removed is gone at once, and its files soon", () =>
+  withDirectory(async (directory) => {
+    const store = new DiskUploadStore(directory);
+    const partial = store.create(PATH, FILES);
+    write(partial);
+    await kept(partial);
+    const gone = removed(store, PATH);
+    assert.equal(store.sizes.size, 0);
+    assert.equal(store.filesOf(PATH), null);
+    assert.deepEqual(await gone, [true, ""]);
+    assert.deepEqual(names(directory), ["net"]);
+    assert.deepEqual(names(join(directory, "net")), []);
+    assert.deepEqual(await removed(store, PATH), [false, ""], "twice");
+    assert.deepEqual(await removed(store, "uploads/../net"), [false, ""]);
+    const again = store.create(PATH, FILES);
+    write(again);
+    assert.equal(await kept(again), "");
+  }));
+
+Deno.test("what is no upload is not removed", () =>
+  withDirectory(async (directory) => {
+    const store = new DiskUploadStore(directory);
+    const folder = join(directory, PATH.slice("uploads/".length));
+    Deno.mkdirSync(folder, { recursive: true });
+    Deno.writeTextFileSync(join(folder, "mine"), "");
+    assert.deepEqual(await removed(store, PATH), [false, ""]);
+    assert.deepEqual(names(folder), ["mine"]);
+  }));
+
+Deno.test("what others bring or remove is seen when it is looked for", () =>
+  withDirectory(async (directory) => {
+    const stores = [new DiskUploadStore(directory), new DiskUploadStore(directory)] as const;
+    const refreshed = () => new Promise<void>((resolve) => stores[1].refresh(resolve));
+    const partial = stores[0].create(PATH, FILES);
+    write(partial);
+    await kept(partial);
+    stores[0].create(uploadPath("half", FILES), FILES);
+    Deno.writeTextFileSync(join(directory, "notes"), "");
+    assert.equal(stores[1].sizes.size, 0);
+    await refreshed();
+    assert.deepEqual(stores[1].sizes, stores[0].sizes);
+    Deno.removeSync(join(directory, "net"), { recursive: true });
+    await refreshed();
+    assert.equal(stores[1].sizes.size, 0);
+    Deno.removeSync(directory, { recursive: true });
+    await refreshed();
   }));
 
 Deno.test("what is discarded leaves nothing, whatever is still being written", () =>

@@ -23,8 +23,12 @@ export class MemoryUploadStore implements UploadStore {
     this.#disk = disk;
   }
 
-  get usedBytes(): number {
-    return [...this.kept.values()].reduce((sum, { files }) => sum + uploadBytes(files), 0);
+  get sizes(): ReadonlyMap<string, number> {
+    return new Map([...this.kept].map(([path, { files }]) => [path, uploadBytes(files)]));
+  }
+
+  refresh(done: () => void): void {
+    done();
   }
 
   filesOf(path: string): readonly UploadFile[] | null {
@@ -53,6 +57,12 @@ export class MemoryUploadStore implements UploadStore {
         this.partial--;
       },
     };
+  }
+
+  remove(path: string, done: (removed: boolean, problem: string) => void): void {
+    const { problem } = this;
+    const removed = problem === "" && this.kept.delete(path);
+    this.#disk(() => done(removed, problem));
   }
 
   read(

@@ -6,8 +6,10 @@ export type Done = (problem: string) => void;
 
 /** What is kept by path: see `uploadPath`. */
 export interface UploadStore {
-  /** Bytes of all uploads that are complete. */
-  readonly usedBytes: number;
+  /** Bytes of each upload that is complete, by path, as far as is known: see {@link refresh}. */
+  readonly sizes: ReadonlyMap<string, number>;
+  /** Looks what there is: others may have brought uploads, or removed some. */
+  refresh(done: () => void): void;
   /** The files of an upload that is complete; null when there is none. */
   filesOf(path: string): readonly UploadFile[] | null;
   /**
@@ -16,6 +18,11 @@ export interface UploadStore {
    * @throws {Error} when that cannot be done.
    */
   create(path: string, files: readonly UploadFile[]): PartialUpload;
+  /**
+   * Removes an upload: from this call on there is none at the path. `done` is told, when its files are gone,
+   * whether there was one, and what went wrong, or "".
+   */
+  remove(path: string, done: (removed: boolean, problem: string) => void): void;
   /** Reads a piece of a file as it was uploaded. `done` is called once: with null when it cannot. */
   read(
     path: string,

@@ -8,6 +8,7 @@ import { ActionStatus } from "../../core/status.ts";
 import type { ActionKind, MessageOf } from "../../wire/describe.ts";
 import { payloads } from "../../wire/payload_pool.ts";
 import {
+  MAX_UPLOADS_KEPT,
   UPLOAD_CHUNK_BYTES,
   UPLOAD_WINDOW_BYTES,
   uploadBytes,
@@ -24,6 +25,8 @@ export interface UploadLimits {
   readonly maxUploadBytes: number;
   /** Bytes of all. */
   readonly maxTotalBytes: number;
+  /** Uploads that are kept, whatever their size. */
+  readonly maxKept: number;
   /** Uploads at a time. */
   readonly maxUploads: number;
   /** An upload of which nothing comes for so long is given up. */
@@ -33,6 +36,7 @@ export interface UploadLimits {
 export const DEFAULT_UPLOAD_LIMITS: UploadLimits = {
   maxUploadBytes: 4 * 2 ** 30,
   maxTotalBytes: 64 * 2 ** 30,
+  maxKept: MAX_UPLOADS_KEPT,
   maxUploads: 8,
   idleNs: 60 * SECOND,
 };
@@ -56,7 +60,12 @@ interface Active {
   timer: Timer | null;
 }
 
-type UploadAction = MessageOf<"BeginUpload" | "UploadChunk" | "EndUpload" | "ReadUpload">;
+export type UploadAction = MessageOf<
+  "BeginUpload" | "UploadChunk" | "EndUpload" | "ReadUpload" | "ListUploads" | "RemoveUploads"
+>;
+
+/** Longest message of a result, in characters. */
+const MAX_MESSAGE_LENGTH = 4096;
 
 export class Uploads {
   readonly #clock: Clock;
@@ -75,8 +84,16 @@ export class Uploads {
     return this.#active.size;
   }
 
-  /** Takes an action; exactly one call of `requester` will follow. */
-  submit(message: UploadAction, requester: Requester): void {
+  /**
+   * Takes an action; exactly one call of `requester` will follow.
+   *
+   * @param loaded paths of the uploads that models need, which are not removed.
+   */
+  submit(
+    message: UploadAction,
+    requester: Requester,
+    loaded: () => ReadonlySet<string>,
+  ): void {
     const receivedNs = this.#clock.now();
     const ref = <K extends ActionKind>(kind: K): ActionRef<K> => ({
       kind,
@@ -86,11 +103,11 @@ export class Uploads {
     const fail = (why: string, status: Failure["status"] = ActionStatus.invalidAction) =>
       requester.onFailure(ref(message.kind), status, why);
     switch (message.kind) {
-      case "BeginUpload": {
-        const complete = this.#begin(message.header, requester);
-        if (typeof complete === "string") return fail(complete);
-        return requester.onSuccess(ref("BeginUpload"), { complete: complete ? 1 : 0 });
-      }
+      case "BeginUpload":
+        return this.#begin(message.header, requester, (complete) => {
+          if (typeof complete === "string") fail(complete);
+          else requester.onSuccess(ref("BeginUpload"), { complete: complete ? 1 : 0 });
+        });
       case "UploadChunk":
         return this.#write(message.header, message.payload, requester, (problem) => {
           payloads.release(message.payload);
@@ -107,6 +124,23 @@ export class Uploads {
           if (problem !== "") fail(problem, ActionStatus.invalidModelPath);
           else requester.onSuccess(ref("ReadUpload"), { files }, bytes);
         });
+      case "ListUploads":
+        return this.#store.refresh(() => {
+          const uploads = Array.from(
+            this.#store.sizes,
+            ([model_path, size]) => ({ model_path, size }),
+          );
+          // Somebody may have put more there by hand.
+          uploads.length = Math.min(uploads.length, MAX_UPLOADS_KEPT);
+          requester.onSuccess(ref("ListUploads"), { uploads });
+        });
+      case "RemoveUploads":
+        return this.#remove(message.header.model_paths, loaded(), (removed, problems) => {
+          requester.onSuccess(ref("RemoveUploads"), {
+            no_of_uploads: removed,
+            message: problems.join("; ").slice(0, MAX_MESSAGE_LENGTH),
+          });
+        });
     }
   }
 
@@ -119,15 +153,24 @@ export class Uploads {
     for (const upload of this.#active) this.#drop(upload);
   }
 
-  /** Whether it is there already, or why it cannot be taken. */
+  /** `done` is told whether it is there already, or why it cannot be taken. */
   #begin(
     { upload_id: id, model_name, files }: MessageOf<"BeginUpload">["header"],
     requester: Requester,
-  ): boolean | string {
+    done: (complete: boolean | string) => void,
+  ): void {
     const problem = uploadProblem(model_name, files);
-    if (problem !== null) return problem;
+    if (problem !== null) return done(problem);
     const path = uploadPath(model_name, files);
-    if (this.#store.filesOf(path) !== null) return true;
+    if (this.#store.filesOf(path) !== null) return done(true);
+    const start = () => done(this.#start(id, path, files, requester) || false);
+    // Somebody may have removed uploads by hand.
+    if (this.#lackOfRoom(uploadBytes(files)) !== "") this.#store.refresh(start);
+    else start();
+  }
+
+  /** Why it cannot be taken; "" when it has begun. */
+  #start(id: number, path: string, files: readonly UploadFile[], requester: Requester): string {
     const refusal = this.#refusal(uploadBytes(files));
     if (refusal !== "") return refusal;
     if (this.#find(id, requester) !== undefined) return `upload ${id} is under way already`;
@@ -153,11 +196,11 @@ export class Uploads {
     };
     this.#active.add(upload);
     this.#watch(upload);
-    return false;
+    return "";
   }
 
   #refusal(bytes: number): string {
-    const { maxUploadBytes, maxTotalBytes, maxUploads } = this.#limits;
+    const { maxUploadBytes, maxUploads } = this.#limits;
     if (bytes > maxUploadBytes) {
       return `the upload has ${bytes} bytes, and this worker takes ${maxUploadBytes} at most: ` +
         "raise --max-upload-size";
@@ -165,11 +208,22 @@ export class Uploads {
     if (this.#active.size >= maxUploads) {
       return `${maxUploads} uploads are under way, the limit of this worker: try again later`;
     }
-    let used = this.#store.usedBytes;
+    return this.#lackOfRoom(bytes);
+  }
+
+  #lackOfRoom(bytes: number): string {
+    const { maxTotalBytes, maxKept } = this.#limits;
+    const { sizes } = this.#store;
+    const remove = "remove uploads by `clockwork models remove`";
+    if (sizes.size + this.#active.size >= maxKept) {
+      return `this worker has ${maxKept} uploads, as many as it keeps: ${remove}`;
+    }
+    let used = 0;
+    for (const size of sizes.values()) used += size;
     for (const { files } of this.#active) used += uploadBytes(files);
     if (used + bytes <= maxTotalBytes) return "";
     return `the upload has ${bytes} bytes, and of ${maxTotalBytes} for uploads this worker has ` +
-      `${Math.max(0, maxTotalBytes - used)} left: raise --max-uploads-size, or remove old uploads`;
+      `${Math.max(0, maxTotalBytes - used)} left: ${remove}, or raise --max-uploads-size`;
   }
 
   #write(
@@ -258,6 +312,26 @@ export class Uploads {
     this.#store.read(model_path, asked, offset, length, (bytes, problem) => {
       done([], bytes === null ? [] : [bytes], problem);
     });
+  }
+
+  #remove(
+    paths: readonly string[],
+    loaded: ReadonlySet<string>,
+    done: (removed: number, problems: readonly string[]) => void,
+  ): void {
+    let count = 0;
+    const problems: string[] = [];
+    let waiting = paths.length;
+    if (waiting === 0) return done(count, problems);
+    for (const path of paths) {
+      const ended = (removed: boolean, problem: string): void => {
+        if (removed) count++;
+        if (problem !== "") problems.push(`${path}: ${problem}`);
+        if (--waiting === 0) done(count, problems);
+      };
+      if (loaded.has(path)) ended(false, "models of it are loaded: unload them first");
+      else this.#store.remove(path, ended);
+    }
   }
 
   #find(id: number, requester: Requester): Active | undefined {

@@ -5,12 +5,18 @@ import { SECOND } from "../../core/clock.ts";
 import { VirtualClock } from "../../core/virtual_clock.ts";
 import type { ActionKind } from "../../wire/describe.ts";
 import type { Header } from "../../wire/messages.ts";
-import { UPLOAD_CHUNK_BYTES, type UploadFile, uploadPath } from "../../wire/upload.ts";
+import {
+  MAX_UPLOADS_KEPT,
+  MAX_UPLOADS_REMOVED,
+  UPLOAD_CHUNK_BYTES,
+  type UploadFile,
+  uploadPath,
+} from "../../wire/upload.ts";
 import type { Requester } from "../action.ts";
 import { MemoryUploadStore } from "./memory_store.ts";
-import { DEFAULT_UPLOAD_LIMITS, type UploadLimits, Uploads } from "./uploads.ts";
+import { DEFAULT_UPLOAD_LIMITS, type UploadAction, type UploadLimits, Uploads } from "./uploads.ts";
 
-type UploadKind = "BeginUpload" | "UploadChunk" | "EndUpload" | "ReadUpload";
+type UploadKind = UploadAction["kind"];
 
 function fileOf(name: string, contents: Uint8Array): UploadFile {
   const sha256 = createHash("sha256").update(contents).digest("hex");
@@ -41,6 +47,8 @@ function rig(limits: Partial<UploadLimits> = {}) {
     onAbandoned: () => assert.fail("never abandoned"),
   });
   const someone = requester();
+  /** Uploads that models need. */
+  const loaded = new Set<string>();
   /** Does an action, and returns what it was answered: `{…}`, or a status and a message. */
   const act = <K extends UploadKind>(
     kind: K,
@@ -49,7 +57,7 @@ function rig(limits: Partial<UploadLimits> = {}) {
     from = someone,
   ): string => {
     answer = "";
-    uploads.submit({ kind, id: 1, header, payload: bytes } as never, from);
+    uploads.submit({ kind, id: 1, header, payload: bytes } as never, from, () => loaded);
     assert.notEqual(answer, "", "answered at once");
     return answer;
   };
@@ -58,7 +66,18 @@ function rig(limits: Partial<UploadLimits> = {}) {
   const chunk = (offset: number, bytes: Uint8Array, file = 0, id = 1) =>
     act("UploadChunk", { upload_id: id, file, offset }, bytes);
   const end = (keep = 1, id = 1) => act("EndUpload", { upload_id: id, keep });
-  return { clock, store, uploads, act, begin, chunk, end, requester, payload: () => payload };
+  return {
+    clock,
+    store,
+    uploads,
+    loaded,
+    act,
+    begin,
+    chunk,
+    end,
+    requester,
+    payload: () => payload,
+  };
 }
 
 /** Sends both files whole. */
@@ -139,16 +158,24 @@ Deno.test("more than a window of pieces that have not been written end the uploa
     onFailure: (_action, _status, message) => answers.push(message),
     onAbandoned: () => {},
   };
-  all.uploads.submit({
-    kind: "BeginUpload",
-    id: 0,
-    header: { upload_id: 5, model_name: "net2", files: [fileOf("model.onnx", big)] },
-    payload: new Uint8Array(0),
-  }, requester);
+  all.uploads.submit(
+    {
+      kind: "BeginUpload",
+      id: 0,
+      header: { upload_id: 5, model_name: "net2", files: [fileOf("model.onnx", big)] },
+      payload: new Uint8Array(0),
+    },
+    requester,
+    () => all.loaded,
+  );
   for (let i = 0; i < 5; i++) {
     const payload = big.slice(0, UPLOAD_CHUNK_BYTES);
     const header = { upload_id: 5, file: 0, offset: i * UPLOAD_CHUNK_BYTES };
-    all.uploads.submit({ kind: "UploadChunk", id: i, header, payload }, requester);
+    all.uploads.submit(
+      { kind: "UploadChunk", id: i, header, payload },
+      requester,
+      () => all.loaded,
+    );
   }
   assert.deepEqual(answers, ["ok", "more than 262144 bytes came before any were written"]);
   for (const write of pending) write();
@@ -177,12 +204,75 @@ Deno.test("what is cancelled, abandoned or idle for too long is forgotten", () =
   }
 });
 
+Deno.test("uploads are listed and removed, but not those that models need", () => {
+  const all = rig({ maxTotalBytes: ONNX.size + JSON_FILE.size });
+  const { begin, end, act, loaded, store } = all;
+  const files = [ONNX, JSON_FILE];
+  const path = uploadPath("net", files);
+  const list = () => JSON.parse(act("ListUploads", {})).uploads;
+  const remove = (...model_paths: string[]) => act("RemoveUploads", { model_paths });
+  const nothing = '{"no_of_uploads":0,"message":""}';
+  assert.deepEqual(list(), []);
+  assert.equal(remove(), nothing);
+  begin(files);
+  sendAll(all);
+  end();
+  assert.deepEqual(list(), [{ model_path: path, size: ONNX.size + JSON_FILE.size }]);
+  loaded.add(path);
+  assert.equal(
+    remove(path, "uploads/other/0123456789abcdef"),
+    `{"no_of_uploads":0,"message":"${path}: models of it are loaded: unload them first"}`,
+  );
+  loaded.clear();
+  store.problem = "disk broken";
+  assert.equal(remove(path), `{"no_of_uploads":0,"message":"${path}: disk broken"}`);
+  store.problem = "";
+  assert.match(begin([JSON_FILE], 2), /has 0 left/, "it is full");
+  assert.equal(remove(path), '{"no_of_uploads":1,"message":""}');
+  assert.deepEqual(list(), []);
+  assert.equal(remove(path), nothing, "removed twice is removed");
+  assert.equal(begin([JSON_FILE], 2), '{"complete":0}', "there is room again");
+});
+
+Deno.test("what a worker tells of uploads fits into a message, whatever it has", () => {
+  const { act, loaded, store } = rig();
+  const paths = Array.from(
+    { length: MAX_UPLOADS_KEPT + 1 },
+    (_, i) => `uploads/net/${i.toString(16).padStart(16, "0")}`,
+  );
+  for (const path of paths) store.kept.set(path, { files: [ONNX], contents: new Map() });
+  assert.equal(JSON.parse(act("ListUploads", {})).uploads.length, MAX_UPLOADS_KEPT);
+  for (const path of paths) loaded.add(path);
+  const told = act("RemoveUploads", { model_paths: paths.slice(0, MAX_UPLOADS_REMOVED) });
+  assert.equal(JSON.parse(told).message.length, 4096);
+});
+
+Deno.test("a worker that seems to be full looks whether it is", () => {
+  const { store, begin } = rig({ maxTotalBytes: ONNX.size });
+  const known = new Map([["uploads/gone/0123456789abcdef", ONNX.size]]);
+  const looks: (() => void)[] = [];
+  Object.defineProperty(store, "sizes", { value: known });
+  store.refresh = (done) => {
+    looks.push(done);
+    known.clear();
+    done();
+  };
+  assert.equal(begin([ONNX]), '{"complete":0}');
+  assert.equal(looks.length, 1);
+});
+
 Deno.test("each limit is refused with what to do", () => {
   const small = rig({ maxUploadBytes: 100 });
   assert.match(small.begin([ONNX]), /has 65546 bytes, and .* 100 at most: raise --max-upload-size/);
   const full = rig({ maxTotalBytes: ONNX.size + 1 });
   assert.equal(full.begin([ONNX]), '{"complete":0}');
-  assert.match(full.begin([JSON_FILE], 2), /of 65547 for uploads this worker has 1 left/);
+  assert.match(
+    full.begin([JSON_FILE], 2),
+    /of 65547 for uploads this worker has 1 left: remove uploads by `clockwork models remove`, or/,
+  );
+  const many = rig({ maxKept: 1 });
+  assert.equal(many.begin([ONNX]), '{"complete":0}');
+  assert.match(many.begin([JSON_FILE], 2), /has 1 uploads, as many as it keeps: remove uploads by/);
   const busy = rig({ maxUploads: 1 });
   busy.begin([ONNX]);
   assert.match(busy.begin([JSON_FILE], 2), /1 uploads are under way, the limit/);

@@ -80,7 +80,7 @@ Deno.test("a session prints the seed document's lines, in its order", () => {
     "(Startup-3) Awaiting LoadModel requests from clients",
     "Client  --> Req0:LoadModel path=MODEL",
     "(Startup-4) LoadModelStage has begun",
-    "Worker <--  A0:LoadModelFromDisk model=0 [0.0, 9007199244.7] MODEL",
+    "Worker <--  A0:LoadModelFromDisk model=0 [0.0, 2592000000.0] MODEL",
     "Worker  --> R0:LoadModelFromDisk " + facts.slice("src=MODEL ".length) + " duration=0.0",
     "Client <--  Rsp0:LoadModel model_id=[0->1] input=602112 output=4000",
     // The original keeps the bounced LS until here; we answer at once, and the client asks again.

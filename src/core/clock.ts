@@ -1,7 +1,8 @@
 /**
  * Time, as every part of Clockwork sees it.
  *
- * A time is a `number` of nanoseconds since the process's own origin (exact up to 2^53 ns, 104 days).
+ * A time is a `number` of nanoseconds since the process's own origin: exact for 104 days (2^53 ns), and to
+ * 2 ns for as long again, to 4 ns for twice as long as that, and so on.
  * Nothing outside `src/core` and `src/cli` reads the machine's clock or sets its timers: parts are
  * handed a {@link Clock}, so that the same code runs in real time and in virtual time.
  */
@@ -12,6 +13,9 @@ export const US = 1_000;
 export const MS = 1_000_000;
 /** Nanoseconds in a second. */
 export const SECOND = 1_000_000_000;
+
+/** No time, and no duration, is longer: 36 years, within which numbers lie 256 ns apart at most. */
+export const MAX_TIME_NS = 2 ** 60;
 
 /** A pending call made by {@link Clock.at}. */
 export interface Timer {

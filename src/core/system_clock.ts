@@ -40,7 +40,8 @@ export class SystemClock implements Clock {
   at(timeNs: number, fn: () => void): Timer {
     if (this.#closed) return { cancel: () => {} };
     // A call for now made by a due call waits for the next turn, or a chain of them would starve I/O.
-    const dueNs = Math.max(timeNs, this.#firingNs + 1);
+    // Not by a nanosecond: added to the time of a process of 104 days, that can be nothing.
+    const dueNs = Math.max(timeNs, this.#firingNs + US);
     const timer = this.#queue.add(dueNs, fn);
     if (dueNs < this.#armedNs && !this.#arming) {
       // At the end of this turn: many a call is cancelled within the turn that asked for it, and to set

@@ -68,3 +68,27 @@ Deno.test("no call comes early, once the clock has learnt how late its thread is
     clock.close();
   }
 });
+
+Deno.test("what is due already waits for the next turn, in a process of more than 2^53 ns too", async () => {
+  const { now } = performance;
+  // A process of 110 days: more than 2^53 ns.
+  performance.now = () => now.call(performance) + 110 * 86_400_000;
+  const clock = new SystemClock();
+  try {
+    assert.ok(clock.now() > 2 ** 53);
+    let calls = 0, firing = false;
+    await new Promise<void>((resolve, reject) => {
+      const again = () => {
+        if (firing) reject(new Error("two calls in one turn"));
+        firing = true;
+        queueMicrotask(() => firing = false);
+        if (++calls < 100) clock.at(0, again);
+        else resolve();
+      };
+      clock.at(clock.now() + MS, again);
+    });
+  } finally {
+    clock.close();
+    performance.now = now;
+  }
+});

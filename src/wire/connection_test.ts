@@ -72,8 +72,9 @@ class Side {
 async function pair(
   options: { client?: Partial<ConnectionOptions>; controller?: Partial<ConnectionOptions> } = {},
   pipeOptions?: PipeOptions,
+  startNs = 0,
 ) {
-  const clock = new VirtualClock();
+  const clock = new VirtualClock(startNs);
   const [clientStream, controllerStream] = pipe(pipeOptions);
   const client = new Side(), controller = new Side();
   const clientEnd = client.connection(
@@ -701,6 +702,16 @@ Deno.test("a connection that cannot be served is told why, and is no link", asyn
   assert.deepEqual(client.events, ["refused: the peer closed: limit of 3 connections"]);
   assert.deepEqual(controller.events, ["refused: limit of 3 connections"]);
   assert.equal(clock.pending, 0);
+});
+
+Deno.test("nodes that have been there for years still understand each other", async () => {
+  const startNs = 10 * 365 * 86_400 * SECOND;
+  const { clock, controller, clientEnd } = await pair({}, {}, startNs);
+  await pass(clock, SECOND);
+  clientEnd.send("InferRequest", 1, REQUEST);
+  await pass(clock, SECOND);
+  assert.deepEqual(controller.events, ["accepted", "InferRequest 1"]);
+  assert.ok(clientEnd.sync.known);
 });
 
 Deno.test("pings keep both clocks' estimates, and reach no handler", async () => {

@@ -8,7 +8,7 @@
  *          4     4  header length in bytes
  *          8     4  payload length in bytes
  *         12     4  reserved, 0
- *         16     8  id, a float64 that holds an integer of at most 2^53
+ *         16     8  id, a float64 that holds an integer from 0 to 2^53 - 1
  *         24     8  when the sender queued it: float64, nanoseconds of the sender's clock
  *         32     8  the sender's smallest clock delta (clock_sync.ts): float64, NaN when unknown
  *         40        header (msgpack), then payload (raw)
@@ -16,6 +16,7 @@
  * Lengths are checked before anything is allocated.
  */
 import { Packr } from "msgpackr";
+import { MAX_TIME_NS } from "../core/clock.ts";
 import { type AnyMessage, checkHeader, type Kind, KIND_NUMBERS, kindOf } from "./messages.ts";
 import { MsgpackError, MsgpackReader } from "./msgpack_reader.ts";
 import { payloads } from "./payload_pool.ts";
@@ -296,9 +297,8 @@ function isTls(view: DataView, start: number): boolean {
   return (type === 0x15 || type === 0x16) && view.getUint8(start + 1) === 3;
 }
 
-/** A finite number whose integer part is exact. */
 function isTime(ns: number): boolean {
-  return Math.abs(ns) <= Number.MAX_SAFE_INTEGER;
+  return Math.abs(ns) <= MAX_TIME_NS;
 }
 
 /** Only what lists models or uploads has large headers; the others' longest parts are a batch's sizes or a path. */

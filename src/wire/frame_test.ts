@@ -312,18 +312,18 @@ Deno.test("exactly the limit is accepted", () => {
   assert.equal([...parser.feed(bytes)].length, 1);
 });
 
-Deno.test("ids and times must be numbers that can be exact", () => {
+Deno.test("ids must be exact numbers, and times within 36 years", () => {
   const header = pack(REQUEST);
   for (const id of [NaN, -1, 0.5, 2 ** 53, Infinity, -Infinity, 1e300]) {
     assert.equal(refusal(raw(NUMBER, header, { id })), `InferRequest: invalid id ${id}`);
   }
-  for (const sentNs of [NaN, Infinity, -Infinity, 2 ** 53, -1e300]) {
+  for (const sentNs of [NaN, Infinity, -Infinity, 2 ** 60 + 256, -1e300]) {
     assert.match(refusal(raw(NUMBER, header, { sentNs })), /^InferRequest: invalid send time /);
   }
   for (const deltaNs of [Infinity, -Infinity, 1e300]) {
     assert.match(refusal(raw(NUMBER, header, { deltaNs })), /^InferRequest: invalid clock delta /);
   }
-  const extreme = { id: 2 ** 53 - 1, sentNs: -(2 ** 53 - 1), deltaNs: 2 ** 53 - 1 };
+  const extreme = { id: 2 ** 53 - 1, sentNs: -(2 ** 60), deltaNs: 2 ** 60 };
   const { error } = outcome([raw(NUMBER, header, extreme)]);
   assert.equal(error, undefined);
 });

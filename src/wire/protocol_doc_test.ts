@@ -1,5 +1,6 @@
 /** Keeps docs/protocol.md true. */
 import assert from "node:assert/strict";
+import { MAX_TIME_NS } from "../core/clock.ts";
 import { ActionStatus, RequestStatus } from "../core/status.ts";
 import { DEFAULT_FRAME_LIMITS, encodeFrame, FrameParser, PREFIX_BYTES } from "./frame.ts";
 import { checkHeader, type Kind, KIND_NUMBERS, PROTOCOL_VERSION } from "./messages.ts";
@@ -130,4 +131,5 @@ Deno.test("versions, roles and limits are those of the code", () => {
     "1 MiB",
   );
   assert.equal(limits.get("payload"), `${maxPayloadBytes / 2 ** 20} MiB`);
+  assert.equal(limits.get("a time or duration"), `2^${Math.log2(MAX_TIME_NS)} ns (36 years)`);
 });

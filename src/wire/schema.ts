@@ -5,6 +5,8 @@
  * may hold; checking costs a few property reads, and a TypeScript type follows from the schema.
  */
 
+import { MAX_TIME_NS } from "../core/clock.ts";
+
 /** A header that is not what the protocol says. The message names the field, and what it should be. */
 export class HeaderError extends Error {
   override readonly name = "HeaderError";
@@ -44,11 +46,11 @@ export const dimension: Check<number> = (value, where) =>
     ? value as number
     : fail(where, "a list of integers from -1", value);
 
-/** A time or duration in nanoseconds: any finite number whose integer part is exact. */
+/** A time or duration in nanoseconds, which need not be whole. */
 export const nanoseconds: Check<number> = (value, where) =>
-  typeof value === "number" && Math.abs(value) <= Number.MAX_SAFE_INTEGER
+  typeof value === "number" && Math.abs(value) <= MAX_TIME_NS
     ? value
-    : fail(where, "a number of nanoseconds", value);
+    : fail(where, "a number of nanoseconds within 36 years", value);
 
 /** A finite number that is not negative. */
 export const nonNegative: Check<number> = (value, where) =>

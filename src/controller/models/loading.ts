@@ -1,5 +1,5 @@
 /** Loading a model on one worker, and what makes its answer of use. */
-import type { Clock } from "../../core/clock.ts";
+import { type Clock, SECOND } from "../../core/clock.ts";
 import type { Log } from "../../core/log.ts";
 import type { ModelSpec } from "../../scheduler/scheduler.ts";
 import { describeAction, describeResult } from "../../wire/describe.ts";
@@ -8,8 +8,8 @@ import type { Header, ModelFacts, Signature } from "../../wire/messages.ts";
 import { signatureProblem } from "../../wire/signature.ts";
 import type { Result, WorkerPeer } from "../worker_peer.ts";
 
-/** "No time limit", for actions that may start whenever they can. */
-const WHENEVER_NS = Number.MAX_SAFE_INTEGER;
+/** A load may start whenever it can: within a month. */
+const LOAD_WINDOW_NS = 30 * 86_400 * SECOND;
 
 type WorkerState = Header<"GetWorkerStateResult">;
 
@@ -47,7 +47,7 @@ export function loadOnWorker(
     no_of_copies: copies,
     model_path: path,
     earliest_ns: nowNs,
-    latest_ns: WHENEVER_NS,
+    latest_ns: nowNs + LOAD_WINDOW_NS,
     max_batch_size: maxBatchSize,
     max_exec_duration_ns: maxExecNs,
   };

@@ -10,7 +10,7 @@ import { Infer4 } from "../scheduler/infer4/infer4.ts";
 import type { SchedulerHost } from "../scheduler/scheduler.ts";
 import { Stress } from "../scheduler/stress.ts";
 import type { PendingRequest } from "./serving.ts";
-import { OUTPUT_BYTES } from "../worker/test_rig.ts";
+import { makeModel, OUTPUT_BYTES } from "../worker/test_rig.ts";
 import {
   type Answer,
   Cluster,
@@ -387,6 +387,34 @@ Deno.test("times in the future do not keep a GPU from being used", () => {
     assert.equal(status(run(cluster, cluster.infer(client, model!), 50 * MS)), 0);
   }
   for (const { endNs, enqueuedNs } of cluster.actions) assert.ok(endNs <= enqueuedNs);
+});
+
+Deno.test("inputs are sent again soon after the network stood still for a moment", () => {
+  const bytes = 602_112;
+  const input = { name: "x", dtype: "float32", shape: [bytes / 4], batched: true, bytes } as const;
+  let delayNs = 0;
+  const cluster = new Cluster();
+  cluster.addWorker({
+    readModel: (path, gpus) => ({ ...makeModel(path, gpus), inputs: [input], inputBytes: bytes }),
+    link: { latencyNs: 50 * US, bytesPerSecond: 1.25e9, extraDelayNs: () => delayNs },
+  });
+  const { client } = cluster.addClient();
+  const [model] = cluster.serve(client, "2/m");
+  const inferFor = (ms: number) => {
+    const inferred: Outcome<Uint8Array>[] = [];
+    for (let i = 0; i < ms; i += 10) {
+      inferred.push(cluster.infer(client, model!, { deadlineNs: 100 * MS }));
+      cluster.run(10 * MS);
+    }
+    cluster.run(200 * MS);
+    return inferred.filter((one) => one.result?.ok).length;
+  };
+  assert.equal(inferFor(1000), 100);
+  delayNs = SECOND;
+  inferFor(10);
+  delayNs = 0;
+  inferFor(2000);
+  assert.equal(inferFor(1000), 100);
 });
 
 Deno.test("results nobody asked for, and second ones, are ignored; loads and evictions may fail", () => {

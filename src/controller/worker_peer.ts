@@ -1,4 +1,4 @@
-import type { Clock } from "../core/clock.ts";
+import { type Clock, MS } from "../core/clock.ts";
 import { ActionStatus } from "../core/status.ts";
 import {
   ACTION_KINDS,
@@ -15,6 +15,9 @@ const MAX_TRANSFERS = 2;
 const MEASURABLE_BYTES = 64 * 1024;
 /** Weight of the newest measurement of bandwidth. */
 const SMOOTHING = 0.1;
+/** How long a bandwidth is believed by which inputs take this long or longer, while none is sent. */
+const DOUBT_NS = 100 * MS;
+const LONG_NS = MS;
 /** Assumed until measured: 1 GB/s, and half a millisecond either way. */
 const INITIAL_NS_PER_BYTE = 1;
 const INITIAL_ONE_WAY_NS = 500_000;
@@ -45,11 +48,14 @@ export class WorkerPeer implements LinkHandler {
   readonly #nextActionId: () => number;
   readonly #onLost: (peer: WorkerPeer, reason: string) => void;
   readonly #pending = new Map<number, Pending>();
-  /** Sizes of inputs under way, by action. */
+  /** Sizes of inputs under way that tell of the bandwidth, by action. */
   readonly #sizes = new Map<number, { bytes: number; sentNs: number }>();
-  #waiting: Transfer[] = [];
+  readonly #waiting: Transfer[] = [];
   #transfers = 0;
   #nsPerByte = INITIAL_NS_PER_BYTE;
+  /** When the bandwidth is next doubted; null when nobody has asked since the last that was sent. */
+  #doubtNs: number | null = null;
+  #doubted = false;
   #lost = false;
 
   constructor(
@@ -104,7 +110,7 @@ export class WorkerPeer implements LinkHandler {
   ): number {
     let bytes = 0;
     for (const input of payload) bytes += input.length;
-    if (bytes === 0) return this.send("Infer", header, onResult);
+    if (bytes === 0 || this.#lost) return this.send("Infer", header, onResult);
     const id = this.#nextActionId();
     this.#pending.set(id, { kind: "Infer", onResult });
     this.#waiting.push({ id, header, payload, bytes, latestNs: header.latest_ns });
@@ -116,6 +122,7 @@ export class WorkerPeer implements LinkHandler {
   transferNs(bytes: number): number {
     const { sync } = this.link;
     const oneWayNs = sync.known ? Math.max(MIN_ONE_WAY_NS, sync.rttNs / 2) : INITIAL_ONE_WAY_NS;
+    if (bytes * this.#nsPerByte >= LONG_NS) this.#doubt();
     return oneWayNs + bytes * this.#nsPerByte;
   }
 
@@ -130,7 +137,6 @@ export class WorkerPeer implements LinkHandler {
 
   onClose(reason: string): void {
     this.#lost = true;
-    this.#waiting = [];
     this.#onLost(this, reason);
     for (const [id, pending] of this.#pending) {
       pending.onResult(
@@ -151,7 +157,10 @@ export class WorkerPeer implements LinkHandler {
         continue;
       }
       this.#transfers++;
-      this.#sizes.set(id, { bytes, sentNs: nowNs });
+      if (bytes >= MEASURABLE_BYTES) {
+        this.#sizes.set(id, { bytes, sentNs: nowNs });
+        this.#doubtNs = null;
+      }
       this.link.send("Infer", id, header, payload, () => {
         this.#transfers--;
         this.#sendWaiting();
@@ -173,11 +182,29 @@ export class WorkerPeer implements LinkHandler {
     const sent = this.#sizes.get(result.id);
     if (sent === undefined) return;
     this.#sizes.delete(result.id);
-    if (sent.bytes < MEASURABLE_BYTES || !this.link.sync.known) return;
-    const receivedNs = this.link.sync.toLocal(result.header.action_received_ns);
-    const transferNs = receivedNs - sent.sentNs - this.link.sync.rttNs / 2;
-    const nsPerByte = Math.max(0, transferNs) / sent.bytes;
-    this.#nsPerByte += SMOOTHING * (nsPerByte - this.#nsPerByte);
+    const { sync } = this.link;
+    if (!sync.known) return;
+    const takenNs = sync.toLocal(result.header.action_received_ns) - sent.sentNs - sync.rttNs / 2;
+    // Whatever the worker says, it took no longer than until now.
+    const transferNs = Math.max(0, Math.min(takenNs, this.#clock.now() - sent.sentNs));
+    const weight = this.#doubted ? 1 : SMOOTHING;
+    this.#doubted = false;
+    this.#nsPerByte += weight * (transferNs / sent.bytes - this.#nsPerByte);
+  }
+
+  /**
+   * After a moment in which the network or the worker stood still, inputs may seem to take so long that none
+   * is sent any more; and only sending measures. So while it is asked how long they take and none is under way,
+   * the estimate is halved again and again. What is measured then counts in full.
+   */
+  #doubt(): void {
+    if (this.#sizes.size > 0 || this.#nsPerByte <= INITIAL_NS_PER_BYTE) return;
+    const nowNs = this.#clock.now();
+    this.#doubtNs ??= nowNs + DOUBT_NS;
+    if (nowNs < this.#doubtNs) return;
+    this.#doubtNs = nowNs + DOUBT_NS;
+    this.#doubted = true;
+    this.#nsPerByte = Math.max(INITIAL_NS_PER_BYTE, this.#nsPerByte / 2);
   }
 }
 

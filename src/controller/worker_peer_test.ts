@@ -93,7 +93,7 @@ Deno.test("an input that can no longer arrive in time is not sent, and ends with
 });
 
 Deno.test("how long inputs take is measured", () => {
-  const { clock, peer, infer, load } = connected();
+  const { clock, peer, results, infer, load } = connected();
   // Until then: half a millisecond, and 1 GB/s.
   assert.equal(peer.transferNs(MB), 1.5 * MS);
   for (let i = 0; i < 100; i++) {
@@ -104,6 +104,95 @@ Deno.test("how long inputs take is measured", () => {
   }
   assert.ok(Math.abs(peer.transferNs(MB) - 11 * MS) < 0.1 * MS, `${peer.transferNs(MB)}`);
   assert.ok(Math.abs(peer.transferNs(0) - MS) < 0.1 * MS, `${peer.transferNs(0)}`);
+  results.length = 0;
+  infer(MB, clock.now() + 9 * MS);
+  clock.advance(100 * MS);
+  assert.equal(results[0]!.kind, "ErrorResult", "it cannot be there in 9 ms");
+  // Wakes and queues take that long, however near the worker.
+  assert.equal(connected({ latencyNs: 1000 }).peer.transferNs(0), 0.5 * MS);
+  const near = connected({ latencyNs: 1000 });
+  near.load();
+  near.clock.advance(SECOND);
+  assert.equal(near.peer.transferNs(0), 0.05 * MS);
+});
+
+Deno.test("a bandwidth by which no input is sent any more is doubted, and the next one measured counts", () => {
+  /** One whose last input took 5 s, by which each would take half a second. */
+  const stalled = () => {
+    let delayNs = 0;
+    const network = { latencyNs: MS, bytesPerSecond: 100 * MB, extraDelayNs: () => delayNs };
+    const { clock, peer, infer, load } = connected(network);
+    const send = (extraNs: number, bytes = MB) => {
+      load();
+      clock.advance(SECOND);
+      delayNs = extraNs;
+      infer(bytes);
+      delayNs = 0;
+    };
+    const sendOne = (extraNs = 0) => {
+      send(extraNs);
+      clock.advance(10 * SECOND);
+    };
+    for (let i = 0; i < 100; i++) sendOne();
+    sendOne(5 * SECOND);
+    const ask = (forNs: number, bytes = MB) => {
+      const untilNs = clock.now() + forNs;
+      for (; clock.now() < untilNs; clock.advance(10 * MS)) peer.transferNs(bytes);
+      return Math.round(peer.transferNs(MB) / MS);
+    };
+    return { clock, send, sendOne, ask };
+  };
+  const asked = stalled();
+  assert.equal(asked.ask(90 * MS), 511);
+  assert.equal(asked.ask(50 * MS), 256);
+  assert.equal(asked.ask(2 * SECOND), 2, "a gigabyte a second, as before the first was measured");
+  asked.sendOne();
+  assert.equal(asked.ask(0), 11);
+  asked.sendOne();
+  asked.sendOne(SECOND);
+  assert.equal(asked.ask(0), 111, "a tenth, as ever");
+
+  const idle = stalled();
+  idle.clock.advance(3600 * SECOND);
+  assert.equal(idle.ask(0), 511, "nobody wanted to send");
+  const small = stalled();
+  small.send(5 * SECOND, 1000);
+  small.clock.advance(10 * SECOND);
+  assert.equal(
+    small.ask(SECOND, 100),
+    511,
+    "inputs so small tell nothing, and are sent all the same",
+  );
+  const busy = stalled();
+  busy.send(SECOND);
+  assert.equal(busy.ask(900 * MS), 511, "what is under way will tell");
+});
+
+Deno.test("an input took no longer than until its result came, whatever the worker says", () => {
+  const { clock, peer, infer, load } = connected();
+  load();
+  clock.advance(SECOND);
+  const before = peer.transferNs(MB);
+  const fail = (action_received_ns: number) => {
+    const id = infer(MB);
+    clock.advance(5 * MS);
+    const times = { action_received_ns, result_sent_ns: action_received_ns };
+    const header = { ...times, action_type: 2, status: 11, message: "busy" };
+    peer.onMessage({ kind: "ErrorResult", id, header, payload: new Uint8Array(0) });
+  };
+  fail(Number.MAX_SAFE_INTEGER);
+  assert.ok(peer.transferNs(MB) < before + MS, `${peer.transferNs(MB)}`);
+  fail(0);
+  assert.ok(peer.transferNs(MB) > 0.8 * before, `${peer.transferNs(MB)}`);
+});
+
+Deno.test("what is no result does not end an action", () => {
+  const { clock, peer, results, load } = connected();
+  const id = load();
+  peer.onMessage({ kind: "GetWorkerState", id, header: {}, payload: new Uint8Array(0) });
+  assert.equal(results.length, 0);
+  clock.advance(SECOND);
+  assert.equal(results.length, 1);
 });
 
 Deno.test("when the worker is lost, everything under way or waiting ends with status 1, once", () => {
@@ -118,10 +207,16 @@ Deno.test("when the worker is lost, everything under way or waiting ends with st
   assert.deepEqual(lost, ["connection lost"]);
   assert.ok(peer.lost);
   assert.equal(peer.outstanding, 0);
-  assert.deepEqual(results.map(({ id }) => id), [0, 1, 2, 3, 4, 5]);
+  // The same goes for what comes too late.
+  const late = [load(), infer(MB)];
+  clock.advance(SECOND);
+  assert.deepEqual(results.map(({ id }) => id), [0, 1, 2, 3, 4, 5, ...late]);
   for (const result of results) {
     assert.ok(result.kind === "ErrorResult");
     assert.equal(result.header.status, 1);
-    assert.equal(result.header.message, "the worker was lost: connection lost");
+    assert.match(
+      result.header.message,
+      late.includes(result.id) ? /was lost$/ : /: connection lost$/,
+    );
   }
 });

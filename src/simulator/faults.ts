@@ -15,6 +15,9 @@ export const FAULT_KINDS = {
   "client-cut": "a client's connection breaks, and the client makes it again",
   "controller-restart":
     "the controller dies, and comes back after ms: with --registry, with its models",
+  "worker-pause": "a worker's process stands still for ms; its GPUs go on with what they run",
+  "client-pause": "a client's process stands still for ms",
+  "controller-pause": "the controller's process stands still for ms",
 } as const;
 
 export type FaultKind = keyof typeof FAULT_KINDS;

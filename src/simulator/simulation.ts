@@ -3,7 +3,7 @@
  * library and workloads, over links in memory and emulated GPUs, with faults. The same options give the
  * same run, to the nanosecond, on any machine.
  */
-import { MS, SECOND } from "../core/clock.ts";
+import { type Clock, MS, SECOND } from "../core/clock.ts";
 import { Random } from "../core/random.ts";
 import { ActionStatus } from "../core/status.ts";
 import { SkewedClock } from "../core/skewed_clock.ts";
@@ -29,6 +29,7 @@ import { DEFAULT_UPLOAD_LIMITS, Uploads } from "../worker/uploads/uploads.ts";
 import type { Fault } from "./faults.ts";
 import { type GpuModel, SimulatedGpus } from "./gpu_model.ts";
 import { type NetworkModel, SimulatedNetwork } from "./network.ts";
+import { ProcessClock } from "./process_clock.ts";
 import { Uploader } from "./uploader.ts";
 
 export interface SimulationOptions {
@@ -46,7 +47,7 @@ export interface SimulationOptions {
   readonly registry: boolean;
   readonly workerConfig: WorkerConfig;
   readonly makeScheduler: (
-    clock: VirtualClock,
+    clock: Clock,
     host: SchedulerHost<PendingRequest>,
   ) => Scheduler<PendingRequest>;
   readonly readModel: (path: string, gpus: number) => BackendModel | Failure;
@@ -75,7 +76,9 @@ const DISK_NS = 5 * MS;
 
 interface SimulatedWorker {
   readonly name: string;
+  /** Of its machine, its disk and its network, and of the process that runs there. */
   readonly clock: SkewedClock;
+  readonly process: ProcessClock;
   readonly network: SimulatedNetwork;
   readonly gpus: SimulatedGpus;
   /** Its disk, which outlives it. */
@@ -91,6 +94,7 @@ interface SimulatedWorker {
 interface SimulatedClient {
   readonly name: string;
   readonly clock: SkewedClock;
+  readonly process: ProcessClock;
   readonly network: SimulatedNetwork;
   client: Client | null;
   run: WorkloadRun | null;
@@ -117,12 +121,13 @@ export class Simulation {
   strayAnswers = 0;
   /** Why workloads could not be run, or models uploaded, when no fault was the reason. */
   readonly errors: string[] = [];
-  /** Models that were uploaded, loaded, served and unloaded: all, and those after all faults. */
-  readonly uploads = { served: 0, servedAfterFaults: 0 };
+  /** Models that were uploaded, loaded, served and unloaded; and after all faults, those or too late. */
+  readonly uploads = { served: 0, servedAfterFaults: 0, lateAfterFaults: 0 };
   readonly #options: SimulationOptions;
   readonly #random: Random;
   readonly #registry = new MemoryRegistryFile();
   #controller: Controller | null = null;
+  #controllerProcess: ProcessClock;
   /** Connections to workers that the controller has had. */
   #connections = 0;
   #stopped = false;
@@ -130,6 +135,7 @@ export class Simulation {
   constructor(options: SimulationOptions) {
     this.#options = options;
     this.#random = new Random(options.seed);
+    this.#controllerProcess = new ProcessClock(this.clock);
     this.workers = Array.from(
       { length: options.workers },
       (_, i) => this.#makeWorker(`worker ${i}`),
@@ -161,13 +167,15 @@ export class Simulation {
     const { clockOffsetNs, clockDriftPpm, network } = this.#options;
     const random = this.#random.fork();
     const spread = () => 2 * random.float() - 1;
+    const clock = new SkewedClock(
+      this.clock,
+      Math.round(spread() * clockOffsetNs),
+      spread() * clockDriftPpm,
+    );
     return {
       name,
-      clock: new SkewedClock(
-        this.clock,
-        Math.round(spread() * clockOffsetNs),
-        spread() * clockDriftPpm,
-      ),
+      clock,
+      process: new ProcessClock(clock),
       network: new SimulatedNetwork(this.clock, random.fork(), network),
     };
   }
@@ -175,14 +183,14 @@ export class Simulation {
   #makeWorker(name: string): SimulatedWorker {
     const node = this.#makeNode(name);
     const gpus = new SimulatedGpus(node.clock, this.#random.fork(), this.#options.gpu);
-    const store = this.#makeStore(node.clock);
+    const store = this.#makeStore(node.process);
     const worker: SimulatedWorker = { ...node, gpus, store, server: null, link: null, id: -1 };
     this.#startWorker(worker);
     return worker;
   }
 
   /** A disk that does one thing after the other, and takes a while for each. */
-  #makeStore(clock: SkewedClock): MemoryUploadStore {
+  #makeStore(clock: Clock): MemoryUploadStore {
     const random = new Random(this.#options.seed);
     let freeNs = -Infinity;
     return new MemoryUploadStore((then) => {
@@ -193,7 +201,7 @@ export class Simulation {
 
   #startWorker(worker: SimulatedWorker): void {
     const { workerConfig: config, gpusPerWorker: gpus, log } = this.#options;
-    const { clock, store } = worker;
+    const { process: clock, store } = worker;
     worker.server = new WorkerServer({
       clock,
       config,
@@ -220,12 +228,13 @@ export class Simulation {
 
   #startController(): void {
     const { controller: options, telemetry, makeScheduler, log } = this.#options;
+    const clock = this.#controllerProcess = new ProcessClock(this.clock);
     const controller = new Controller(
-      this.clock,
+      clock,
       (line) => log("controller", line),
       options,
       telemetry,
-      (host) => this.scheduler = makeScheduler(this.clock, host),
+      (host) => this.scheduler = makeScheduler(clock, host),
       this.#options.registry ? this.#registry : null,
     );
     this.#controller = controller;
@@ -238,10 +247,10 @@ export class Simulation {
     const controller = this.#controller;
     const { server } = worker;
     if (controller === null || worker.link !== null) return;
-    // What listens on a machine that is down refuses, and is tried again.
-    if (server === null) return this.#connectLater(worker);
+    // A machine that is down refuses, and is tried again; a controller that stands still tries nothing.
+    if (server === null || this.#controllerProcess.asleep) return this.#connectLater(worker);
     const accept: Accept = (link) => {
-      const handler = controller.acceptWorker(link);
+      const handler = this.#controllerProcess.handling(controller.acceptWorker(link));
       worker.id = this.#connections++;
       return {
         onMessage: (message) => handler.onMessage(message),
@@ -254,7 +263,11 @@ export class Simulation {
     };
     const [, link] = connectInMemory(
       { name: "controller", clock: this.clock, accept },
-      { name: worker.name, clock: worker.clock, accept: server.accept },
+      {
+        name: worker.name,
+        clock: worker.clock,
+        accept: (link) => worker.process.handling(server.accept(link)),
+      },
       worker.network,
     );
     worker.link = link;
@@ -272,11 +285,11 @@ export class Simulation {
     const dialer = this.#dialerOf(node);
     dialer.dial((link) => {
       const random = this.#random.fork();
-      const client = new Client(link, node.clock, {
+      const client = new Client(link, node.process, {
         reconnect: { dialer, random: random.fork(), limitNs: Infinity },
       });
       // Once the link has its handler.
-      node.clock.at(node.clock.now(), () => this.#startRun(node, client, random, again));
+      node.process.at(node.process.now(), () => this.#startRun(node, client, random, again));
       return client;
     }, again);
   }
@@ -287,7 +300,7 @@ export class Simulation {
       run: new WorkloadRun(
         {
           client,
-          clock: node.clock,
+          clock: node.process,
           random: random.fork(),
           inputs: this.#options.inputs ? seededInputs(random.fork()) : noInputs,
           pathOf: this.#options.pathOf,
@@ -321,13 +334,15 @@ export class Simulation {
   }
 
   #makeUploader(node: SimulatedClient, client: Client): Uploader {
-    return new Uploader(client, node.clock, new Random(this.#options.seed), {
+    return new Uploader(client, node.process, new Random(this.#options.seed), {
       onRound: () => {
         this.uploads.served++;
         if (this.clock.now() > this.healedNs) this.uploads.servedAfterFaults++;
       },
-      onFailure: (message) => {
-        if (this.clock.now() > this.healedNs) this.errors.push(message);
+      onFailure: (message, late) => {
+        if (this.clock.now() <= this.healedNs) return;
+        if (late) this.uploads.lateAfterFaults++;
+        else this.errors.push(message);
       },
     });
   }
@@ -336,12 +351,22 @@ export class Simulation {
   #dialerOf(node: SimulatedClient): Dialer {
     return {
       dial: (accept, failed) =>
-        this.clock.at(this.clock.now() + 2 * node.network.latencyNs, () => {
+        node.process.at(node.process.now() + 2 * node.network.latencyNs, () => {
           const controller = this.#controller;
+          const process = this.#controllerProcess;
           if (controller === null) return failed("nothing listens there");
+          if (process.asleep) return failed("it does not answer");
           const [, link] = connectInMemory(
-            { name: "controller", clock: this.clock, accept: controller.acceptClient },
-            { name: node.name, clock: node.clock, accept },
+            {
+              name: "controller",
+              clock: this.clock,
+              accept: (link) => process.handling(controller.acceptClient(link)),
+            },
+            {
+              name: node.name,
+              clock: node.clock,
+              accept: (link) => node.process.handling(accept(link)),
+            },
             node.network,
           );
           node.link = link;
@@ -366,10 +391,17 @@ export class Simulation {
         if (worker.server === null) return;
         worker.link?.cut();
         // A dead process says nothing more: what it would still send has nowhere to go.
+        worker.process.kill();
         worker.server.close();
         worker.server = null;
         later(() => this.#startWorker(worker));
         return;
+      case "worker-pause":
+        return worker.process.pause(durationNs);
+      case "client-pause":
+        return this.clients[target % this.clients.length]!.process.pause(durationNs);
+      case "controller-pause":
+        return this.#controllerProcess.pause(durationNs);
       case "gpu-stuck":
         return worker.gpus.stick(gpuId, durationNs);
       case "device-lost":
@@ -401,6 +433,7 @@ export class Simulation {
     node.client = null;
     node.run = null;
     // A dead process asks for nothing more, and nobody is told what became of what it had asked.
+    node.process.kill();
     run.stop();
     node.uploader?.stop();
     client.close();
@@ -414,6 +447,7 @@ export class Simulation {
     this.scheduler = null;
     for (const { link } of this.workers) link?.cut();
     for (const { link } of this.clients) link?.cut();
+    this.#controllerProcess.kill();
     controller.close("the controller is down");
     later(() => this.#startController());
   }

@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import { type Clock, MS, SECOND } from "../core/clock.ts";
 import type { Random } from "../core/random.ts";
+import { RequestStatus } from "../core/status.ts";
 import type { Client } from "../client/client.ts";
 import { type Model, NO_INPUT } from "../client/model.ts";
 import type { Failure } from "../client/result.ts";
@@ -11,13 +12,22 @@ import { UPLOAD_CHUNK_BYTES } from "../wire/upload.ts";
 /** From the end of one model to the next. */
 const PAUSE_NS = 150 * MS;
 const DEADLINE_NS = 5 * SECOND;
+/** Answers to what could not be in time. */
+const LATE = new Set<number>([
+  RequestStatus.timeout,
+  RequestStatus.skipped,
+  RequestStatus.couldNotStartInTime,
+]);
 
 export interface UploaderHandler {
   /** A model has been uploaded, loaded, served and unloaded. */
   onRound(): void;
-  /** One has not, and why; the next is tried all the same. */
-  onFailure(message: string): void;
+  /** One has not, and why; `late` if it could only not be in time. The next is tried all the same. */
+  onFailure(message: string, late: boolean): void;
 }
+
+/** What could not be done, in one word, and why. */
+type Problem = [step: string, failure: Failure];
 
 export class Uploader {
   readonly #client: Client;
@@ -67,26 +77,39 @@ export class Uploader {
   }
 
   #load(path: string): void {
-    this.#client.loadModel(path, 1, (loaded) => {
+    this.#client.loadModel(path, 1 + this.#random.below(3), (loaded) => {
       if (!loaded.ok) return this.#fail("loaded", loaded);
-      const [model] = loaded.value;
-      this.#client.infer(model!, NO_INPUT, { deadlineNs: DEADLINE_NS }, (answer) => {
-        this.#unload(model!, answer.ok ? null : answer);
-      });
+      let left = loaded.value.length;
+      let first: Problem | null = null;
+      for (const model of loaded.value) {
+        this.#use(model, (problem) => {
+          first ??= problem;
+          if (--left > 0) return;
+          if (first !== null) return this.#fail(...first);
+          this.#handler.onRound();
+          this.#later();
+        });
+      }
     });
   }
 
-  #unload(model: Model, failure: Failure | null): void {
-    this.#client.unloadModel(model, (unloaded) => {
-      if (failure !== null) return this.#fail("served", failure);
-      if (!unloaded.ok) return this.#fail("unloaded", unloaded);
-      this.#handler.onRound();
-      this.#later();
+  /** Has a copy run, takes its weights off the GPUs now and then, and unloads it. */
+  #use(model: Model, done: (problem: Problem | null) => void): void {
+    this.#client.infer(model, NO_INPUT, { deadlineNs: DEADLINE_NS }, (answer) => {
+      const unload = () =>
+        this.#client.unloadModel(model, (unloaded) => {
+          if (!answer.ok) done(["served", answer]);
+          else done(unloaded.ok ? null : ["unloaded", unloaded]);
+        });
+      if (this.#random.below(2) === 0) this.#client.evict(model, unload);
+      else unload();
     });
   }
 
-  #fail(step: string, { message }: Failure): void {
-    if (!this.#stopped) this.#handler.onFailure(`an upload could not be ${step}: ${message}`);
+  #fail(...[step, { status, message }]: Problem): void {
+    if (!this.#stopped) {
+      this.#handler.onFailure(`an upload could not be ${step}: ${message}`, LATE.has(status));
+    }
     this.#later();
   }
 

@@ -35,6 +35,8 @@ interface Active {
   readonly complete: Set<WorkerPeer>;
   /** Why workers have not got it. */
   readonly problems: string[];
+  /** Its owner left before it was announced everywhere. */
+  abandoned: boolean;
   /** Pieces that workers have not all written. */
   underWay: number;
   lastNs: number;
@@ -97,6 +99,7 @@ export class Uploads {
       peers: new Set(peers),
       complete: new Set(),
       problems: [],
+      abandoned: false,
       underWay: 0,
       lastNs: this.#clock.now(),
       timer: null,
@@ -114,6 +117,7 @@ export class Uploads {
       if (upload.peers.size > 0) {
         this.#active.set(upload.id, upload);
         this.#watch(upload);
+        if (upload.abandoned) this.#cancel(upload);
         answer(0);
       } else if (upload.complete.size > 0) answer(1);
       else done(this.#failure(upload));
@@ -166,6 +170,7 @@ export class Uploads {
 
   /** Cancels what a client that is gone was sending. */
   left(owner: object): void {
+    for (const upload of this.#beginning) upload.abandoned ||= upload.owner === owner;
     for (const upload of [...this.#active.values()]) {
       if (upload.owner === owner) this.#cancel(upload);
     }

@@ -171,6 +171,19 @@ Deno.test("a client that leaves, or does nothing more, leaves nothing behind", (
   }
 });
 
+Deno.test("a client that leaves while its upload is announced leaves nothing behind", () => {
+  const { cluster, client, link } = serving(1);
+  const far = addStoring(cluster, { link: { latencyNs: 20 * MS } });
+  cluster.run();
+  client.beginUpload("net", [FILE], [], () => {});
+  cluster.run(10 * MS);
+  link.cut();
+  cluster.run(20 * MS);
+  assert.equal(far.store.partial, 1, "the worker has been told");
+  cluster.run(SECOND);
+  assert.equal(far.store.partial, 0);
+});
+
 Deno.test("a controller that is lost during an upload leaves nothing behind; the upload is begun again", () => {
   const { cluster, workers, client } = serving(2, {}, new MemoryRegistryFile());
   const upload = send(cluster, client);

@@ -32,6 +32,8 @@ export class HttpThread {
   readonly #entry: URL;
   #worker: Worker | null = null;
   #closing = false;
+  /** Whether one has ever served. */
+  #served = false;
   #onClosed: () => void = () => {};
 
   private constructor(clock: Clock, log: Log, config: GatewayConfig, entry: URL) {
@@ -45,7 +47,7 @@ export class HttpThread {
    * Starts one; resolves when it serves.
    *
    * @param entry the thread's module; another one for tests.
-   * @throws {CliError} when it cannot listen on its address.
+   * @throws {CliError} when it cannot listen on its address, or dies before it serves.
    */
   static async start(
     clock: Clock,
@@ -83,6 +85,7 @@ export class HttpThread {
             break;
           case "serving":
             this.#log(`Serving HTTP at http://${formatAddress(data.address)}/v2`);
+            this.#served = true;
             resolve(null);
             break;
           case "failed":
@@ -105,7 +108,8 @@ export class HttpThread {
   #onDied(problem: string): void {
     this.#end();
     this.#onClosed();
-    if (this.#closing) return;
+    // Before the first has served, whoever starts it is told, and decides.
+    if (this.#closing || !this.#served) return;
     this.#log(`${problem}; another is started in ${RESTART_NS / SECOND} s`);
     this.#restartLater();
   }

@@ -156,7 +156,7 @@ function listen(
     const where = formatAddress(address);
     throw new CliError(
       error instanceof Deno.errors.AddrInUse
-        ? `cannot serve HTTP on ${where}: the port is in use; choose another`
+        ? `cannot serve HTTP on ${where}: the port is in use; stop the other program or choose another port`
         : `cannot serve HTTP on ${where}: ${(error as Error).message}`,
     );
   }

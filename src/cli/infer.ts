@@ -2,7 +2,7 @@
 import { Command, Option } from "commander";
 import type { Catalogue, ModelDescription } from "../client/catalogue.ts";
 import { connectClient } from "../client/connect.ts";
-import { modelName } from "../client/model_name.ts";
+import { modelName } from "../core/model_name.ts";
 import type { ClockworkClient } from "../client/promises.ts";
 import { RequestError, type Result } from "../client/result.ts";
 import type { Datatype } from "../core/datatype.ts";

@@ -1,7 +1,7 @@
 /** The controller's models by the names and versions that HTTP clients know them by. */
 import type { Catalogue, ModelDescription } from "../client/catalogue.ts";
 import type { Model } from "../client/model.ts";
-import { modelName } from "../client/model_name.ts";
+import { modelName } from "../core/model_name.ts";
 
 /** A copy of a model. */
 export interface Version {

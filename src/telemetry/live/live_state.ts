@@ -3,6 +3,7 @@
  * begins to watch sees the last minutes; all else is kept only while somebody has asked for it lately.
  */
 import { type Clock, SECOND, type Timer } from "../../core/clock.ts";
+import { modelName } from "../../core/model_name.ts";
 import { type ActionRecord, metDeadline, type RequestRecord, type SentAction } from "../records.ts";
 import { actionStatusName, actionTypeName } from "../report/status_names.ts";
 import { LatencySketch } from "./latency_sketch.ts";
@@ -19,8 +20,9 @@ const KEPT_EVENTS = 100;
 const ALIKE_NS = 1 * SECOND;
 /** Actions in one answer. */
 const MAX_ACTIONS = 2000;
-/** Longest message of an event, in characters. */
+/** Longest message of an event, in characters, and how much of it a model's name may take. */
 const MAX_MESSAGE = 300;
+const MAX_NAME = 100;
 
 export interface ModelFigures {
   readonly path: string;
@@ -157,7 +159,10 @@ export class LiveState {
   onAction(record: ActionRecord): void {
     const watched = this.#watched;
     if (record.status !== 0) {
-      this.note(`${record.action.type} ${record.status}`, () => describeFailure(record));
+      this.note(
+        `${record.action.type} ${record.status}`,
+        () => describeFailure(record, modelName(this.#pathOf(record.action.modelId))),
+      );
     }
     if (watched === null) return;
     watched.actions.ended(record, ++this.#sequence);
@@ -231,9 +236,15 @@ export class LiveState {
   }
 }
 
-function describeFailure({ type, actionId, action, status, message = "" }: ActionRecord): string {
+function describeFailure(
+  { type, actionId, action, status, message = "" }: ActionRecord,
+  model: string,
+): string {
   const { workerId, gpuId } = action.gpu;
-  const what = `${actionTypeName(type)} A${actionId} of model ${action.modelId}`;
+  const id = `model ${action.modelId}`;
+  // One that is not there any more has no name.
+  const named = model === "" ? id : `${model.slice(0, MAX_NAME)} (${id})`;
+  const what = `${actionTypeName(type)} A${actionId} of ${named}`;
   const why = message === "" ? "" : `: ${message}`;
   return `W${workerId}-GPU${gpuId} ${what}: ${actionStatusName(status)}${why}`;
 }

@@ -194,8 +194,8 @@ Deno.test("failures that are alike and come together are one event", () => {
   live.note("worker 1", () => "Worker 1 has come");
   const { events, cursor } = live.poll(0);
   assert.deepEqual(events.map(({ atNs, count, message }) => [atNs, count, message]), [
-    [0, 5, "W1-GPU2 Infer A0 of model 5: could not start in time: too late"],
-    [2 * SECOND, 1, "W1-GPU2 Infer A9 of model 5: could not start in time: too late"],
+    [0, 5, "W1-GPU2 Infer A0 of path1 (model 5): could not start in time: too late"],
+    [2 * SECOND, 1, "W1-GPU2 Infer A9 of path1 (model 5): could not start in time: too late"],
     [2 * SECOND, 1, "Worker 1 has come"],
   ]);
   assert.deepEqual(live.poll(cursor).events, []);
@@ -204,6 +204,22 @@ Deno.test("failures that are alike and come together are one event", () => {
   assert.equal(many.length, 100);
   assert.ok(many.every(({ message }) => message.length <= 300));
   live.close();
+});
+
+Deno.test("a failure names the model as people do, and by its number where it is gone", () => {
+  for (
+    const [path, named] of [
+      ["zoo/resnet50_v2/model", "resnet50_v2 (model 5)"],
+      ["x".repeat(1000), `${"x".repeat(100)} (model 5)`],
+      ["", "model 5"],
+    ] as const
+  ) {
+    const live = new LiveState(new VirtualClock(), () => path);
+    live.onAction(action(0, { status: 11, message: "too late" }));
+    const [event] = live.poll(0).events;
+    assert.equal(event!.message, `W1-GPU2 Infer A0 of ${named}: could not start in time: too late`);
+    live.close();
+  }
 });
 
 Deno.test("of many actions the newest are kept, and told since any moment", () => {

@@ -1,5 +1,6 @@
 /** `clockwork gateway`: the HTTP front door as a process of its own. */
 import { Command } from "commander";
+import { printable } from "../core/log.ts";
 import { SystemClock } from "../core/system_clock.ts";
 import { type Address, formatAddress, parseAddress } from "../wire/tcp.ts";
 import { type AccessOptions, addAccessOptions, credentialsHelp } from "./options/access.ts";
@@ -54,7 +55,7 @@ async function run(addressText: string, options: Options): Promise<void> {
   const credentials = readCredentials(options);
   const clock = new SystemClock();
   const stop = new StopSignals();
-  const log = (line: string) => console.log(line.replaceAll(/\p{Cc}/gu, "?"));
+  const log = (line: string) => console.log(printable(line));
   try {
     log("Starting Clockwork Gateway");
     const server = serveGateway(clock, log, {

@@ -8,7 +8,7 @@
  * its GPUs serve.
  */
 import { type Clock, SECOND, type Timer } from "../core/clock.ts";
-import type { Log } from "../core/log.ts";
+import { type Log, printable } from "../core/log.ts";
 import { RequestStatus } from "../core/status.ts";
 import type { Scheduler, SchedulerHost } from "../scheduler/scheduler.ts";
 import type { Accept, Link, LinkHandler } from "../wire/link.ts";
@@ -76,10 +76,9 @@ export class Controller implements ClientRequests {
     registry: RegistryFile | null = null,
   ) {
     this.#clock = clock;
-    // Paths and messages are others' words: nothing that moves a terminal's cursor or fakes a line.
     this.#log = (line) => {
       // That links end once all is over is no news.
-      if (!this.#closed) log(line.replaceAll(/\p{Cc}/gu, "?"));
+      if (!this.#closed) log(printable(line));
     };
     this.#options = options;
     this.#telemetry = telemetry;

@@ -1,2 +1,7 @@
 /** Prints one line for people. Handed in, so that what is printed can be tested. */
 export type Log = (line: string) => void;
+
+/** A line in which others' words, such as paths and messages, neither move a cursor nor fake further lines. */
+export function printable(line: string): string {
+  return line.replaceAll(/\p{Cc}/gu, "?");
+}

@@ -1,4 +1,5 @@
 import { type Clock, SECOND, type Timer } from "../core/clock.ts";
+import { printable } from "../core/log.ts";
 import { LOCAL_ONLY, tokenRefusal } from "./access.ts";
 import { ClockSync } from "./clock_sync.ts";
 import {
@@ -384,8 +385,8 @@ export class Connection implements Link {
     this.#queue.clear();
     this.#options.sendBudget?.settled(this, waiting);
     this.#stream.close();
-    // The peer may have written part of it: nothing that moves a terminal's cursor or fakes a line.
-    const told = this.#closeReason.replaceAll(/\p{Cc}/gu, "?");
+    // The peer may have written part of it.
+    const told = printable(this.#closeReason);
     queueMicrotask(() => {
       try {
         if (this.#handler !== undefined) this.#handler.onClose(told);

@@ -5,6 +5,7 @@
  * units, as the system has always printed them.
  */
 import { MS } from "../core/clock.ts";
+import { printable } from "../core/log.ts";
 import { uploadBytes, type UploadFile } from "./upload.ts";
 import type { AnyMessage, Header, Kind, ModelFacts } from "./messages.ts";
 
@@ -44,11 +45,6 @@ export const ACTION_KINDS: readonly ActionKind[] = [
   "RemoveUploads",
 ];
 
-/** Whether messages of this kind are actions. */
-export function isActionKind(kind: Kind): kind is ActionKind {
-  return (ACTION_KINDS as readonly string[]).includes(kind);
-}
-
 /** A message of one of the kinds `K`, whose `kind` tells the type of its header. */
 export type MessageOf<K extends Kind> = Extract<AnyMessage, { kind: K }>;
 
@@ -87,7 +83,10 @@ export function describeAction(
   action: Pick<MessageOf<ActionKind>, "kind" | "id" | "header">,
   nowNs: number,
 ): string {
-  const { kind, id, header } = action as MessageOf<ActionKind>;
+  return printable(actionLine(action as MessageOf<ActionKind>, nowNs));
+}
+
+function actionLine({ kind, id, header }: MessageOf<ActionKind>, nowNs: number): string {
   const name = `A${id}:${kind}`;
   switch (kind) {
     case "LoadModelFromDisk":
@@ -140,7 +139,7 @@ export function describeModelFacts(facts: ModelFacts): string {
 export function describeModel(
   model: ModelFacts & { readonly model_id: number; readonly model_path: string },
 ): string {
-  return `M-${model.model_id} src=${model.model_path} ${describeModelFacts(model)}`;
+  return printable(`M-${model.model_id} src=${model.model_path} ${describeModelFacts(model)}`);
 }
 
 /** E.g. `3 files, 2.0 MB`. */
@@ -171,7 +170,7 @@ export function describeResult(
   const { kind, id, header } = result as MessageOf<ResultKind>;
   if (kind === "ErrorResult") {
     const action = ACTION_KINDS[header.action_type] ?? `action type ${header.action_type}`;
-    return `R${id}:${action} error ${header.status}: ${header.message}`;
+    return printable(`R${id}:${action} error ${header.status}: ${header.message}`);
   }
   const name = `R${id}:${kind.slice(0, -"Result".length)}`;
   switch (kind) {
@@ -194,7 +193,7 @@ export function describeResult(
       return `${name} ${header.uploads.length} uploads`;
     case "RemoveUploadsResult":
       return `${name} removed=${header.no_of_uploads}` +
-        (header.message === "" ? "" : ` but: ${header.message}`);
+        (header.message === "" ? "" : ` but: ${printable(header.message)}`);
     case "ClearCacheResult":
     case "UnloadModelResult":
     case "UploadChunkResult":

@@ -54,6 +54,29 @@ Deno.test("actions are shown with their window from now", () => {
   assert.equal(describeAction({ kind: "ClearCache", id: 7, header: {} }, 0), "A7:ClearCache");
 });
 
+Deno.test("what clients and files are called cannot move the cursor or fake lines", () => {
+  const evil = "x\x1b[2J\nR9:Infer";
+  const window = { earliest_ns: 0, latest_ns: 0 };
+  const load = { model_id: 0, no_of_copies: 1, model_path: evil, ...window, max_batch_size: 1 };
+  const header = { ...load, max_exec_duration_ns: 1 };
+  const error = { ...handling, action_type: 0, status: 41, message: `no ${evil}` };
+  const removed = { ...handling, no_of_uploads: 1, message: evil };
+  const state = { ...handling, page_size: 1, gpus: [], signatures: [] };
+  const models = [{ ...facts, model_id: 0, model_path: evil, signature: 0 }];
+  const lines = [
+    describeAction({ kind: "LoadModelFromDisk", id: 0, header }, 0),
+    describeResult({ kind: "ErrorResult", id: 0, header: error }),
+    describeResult({ kind: "RemoveUploadsResult", id: 0, header: removed }),
+    ...describeResult({ kind: "GetWorkerStateResult", id: 0, header: { ...state, models } })
+      .split("\n").filter((line) => line.includes("M-0")),
+  ];
+  assert.equal(lines.length, 4);
+  for (const line of lines) {
+    assert.ok(line.includes("x?[2J?R9:Infer"), line);
+    assert.ok(!/\p{Cc}/u.test(line), line);
+  }
+});
+
 Deno.test("a model's facts are one line", () => {
   assert.equal(
     describeModelFacts(facts),

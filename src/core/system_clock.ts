@@ -129,7 +129,8 @@ export class SystemClock implements Clock {
     this.#armedNs = -Infinity;
     this.#firingNs = this.now();
     let fn;
-    while ((fn = this.#queue.takeDue(this.#firingNs)) !== undefined) {
+    // One of them may close the clock.
+    while (!this.#closed && (fn = this.#queue.takeDue(this.#firingNs)) !== undefined) {
       try {
         fn();
       } catch (error) {

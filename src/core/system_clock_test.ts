@@ -52,6 +52,22 @@ Deno.test("a call that throws does not stop the calls after it", async () => {
   }
 });
 
+Deno.test("a closed clock makes no call any more, not even one that was due before", async () => {
+  const clock = new SystemClock();
+  const made: string[] = [];
+  const dueNs = clock.now() + 2 * MS;
+  await new Promise<void>((resolve) => {
+    clock.at(dueNs, () => {
+      made.push("first");
+      clock.close();
+      clock.at(dueNs, () => made.push("late"));
+      setTimeout(resolve, 10);
+    });
+    clock.at(dueNs, () => made.push("second"));
+  });
+  assert.deepEqual(made, ["first"]);
+});
+
 Deno.test("no call comes early, once the clock has learnt how late its thread is", async () => {
   const clock = new SystemClock();
   const random = new Random(1);

@@ -4,8 +4,9 @@
  * A message sent at s (sender's clock) and received at r (receiver's clock) shows the delta
  * r - s = offset + one-way delay. The smallest delta of the last {@link WINDOW} messages, and of no
  * more than {@link WINDOW_NS}, is the one least delayed; older ones are forgotten because clocks drift:
- * two that differ by 50 ppm are 0.5 ms further apart after ten seconds. Each side tells the other its smallest delta; with `in` ours and `out` theirs,
- * out = delay - offset and in = delay + offset, if the fastest message takes equally long both ways:
+ * two that differ by 50 ppm are 0.5 ms further apart after ten seconds. Each side tells the other its
+ * smallest delta; with `in` ours and `out` theirs, out = delay - offset and in = delay + offset, if the
+ * fastest message takes equally long both ways:
  *
  *     offset = (in - out) / 2,    RTT = in + out.
  */

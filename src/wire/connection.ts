@@ -163,6 +163,8 @@ export class Connection implements Link {
     this.#send("Goodbye", 0, { message: toldPeer.slice(0, 4096) }, NO_PAYLOAD, () => {
       this.#stream.closeWrite().catch((error) => this.#end(`write failed: ${messageOf(error)}`));
     });
+    // The Goodbye may have been more than all peers together may leave unread.
+    if (this.#ended) return;
     this.#patience?.cancel();
     this.#endWhenStalled(this.#clock.now() + CLOSE_LIMIT_NS);
   }

@@ -660,6 +660,20 @@ Deno.test("of those that share a budget, the one that reads least is disconnecte
   );
 });
 
+Deno.test("a Goodbye that is too much for the budget ends the link, and leaves no timer", async () => {
+  const sendBudget = new SendBudget(10_000);
+  const { write, connection, side, clock } = await bare({ sendBudget }, { capacity: 100 });
+  await write(hello);
+  connection.send("InferResponse", 1, { output_size: 9000 }, [new Uint8Array(9000)]);
+  await pass(clock, 0);
+  connection.close("x".repeat(4000));
+  assert.equal(sendBudget.queuedBytes, 0);
+  assert.equal(clock.pending, 0);
+  await pass(clock, 0);
+  assert.equal(side.events.length, 2);
+  assert.match(side.events[1]!, /^closed: x{4000}$/);
+});
+
 Deno.test("a client that only pings may stay, unless there is a limit", async () => {
   const { clock, client, controller } = await pair({
     controller: { idleNs: 60 * SECOND, pingPeriodNs: 250 * MS, silenceNs: 30 * SECOND },

@@ -1,5 +1,5 @@
 /** Links over Deno TCP. The only file that opens sockets. */
-import { type Clock, SECOND } from "../core/clock.ts";
+import { type Clock, MS, SECOND } from "../core/clock.ts";
 import { addressRefusal, isLocal, LOCAL_ONLY } from "./access.ts";
 import { type AcceptPeer, type ByteStream, CLOSED_BY_PEER, Connection } from "./connection.ts";
 import type { ConnectionOptions } from "./connection_options.ts";
@@ -53,6 +53,8 @@ export interface ListenOptions extends PeerOptions {
 }
 
 export const DEFAULT_MAX_CONNECTIONS = 10_000;
+/** Pause after a connection that could not be accepted. */
+const ACCEPT_PAUSE_NS = 10 * MS;
 
 export interface Listener {
   readonly address: Address;
@@ -129,7 +131,7 @@ export function listen(
         if (!listening) return;
         // A connection that died while it waited to be accepted, or no descriptors left: the listener
         // lives on. The pause keeps a lasting fault from spinning.
-        await new Promise<void>((resolve) => clock.at(clock.now() + 10_000_000, resolve));
+        await new Promise<void>((resolve) => clock.at(clock.now() + ACCEPT_PAUSE_NS, resolve));
       }
     }
   })();

@@ -28,9 +28,9 @@ const handling = { action_received_ns: 1, result_sent_ns: 2 };
 const window = { earliest_ns: 0, latest_ns: 1e15 };
 const model_id = FIRST_ID;
 
-/** A header of each kind that somebody may send to a node that listens. */
 const file = { name: "model.onnx", size: 8, sha256: "0".repeat(64) };
 
+/** A header of each kind that somebody may send to a node that listens. */
 const samples: { readonly [K in Kind]?: Header<K> } = {
   Hello: { version: PROTOCOL_VERSION, role: "client", token: "" },
   Ping: {},

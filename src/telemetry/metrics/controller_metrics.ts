@@ -169,43 +169,43 @@ export class ControllerMetrics {
     return [
       counter(
         "clockwork_requests_total",
-        "Requests that were taken and have been answered, by model and outcome",
+        "Accepted requests that have been answered, by model and status",
         ["model", "status"],
         () => [...this.#models].flatMap(([path, model]) => statuses([path], model.byStatus)),
       ),
       counter(
         "clockwork_user_requests_total",
-        "The same requests by user and outcome",
+        "The same requests by user and status",
         ["user", "status"],
         () => [...this.#users].flatMap(([user, counts]) => statuses([user], counts)),
       ),
       counter(
         "clockwork_rejected_requests_total",
-        "Requests that were answered without being taken: they were invalid, or the controller was starting",
+        "Requests refused without being accepted: invalid, or the controller was starting",
         ["status"],
         () => statuses([], this.#rejected),
       ),
       histogram(
         "clockwork_request_latency_seconds",
-        "Time from a request's arrival at the controller to its result, where it got one",
+        "Time from a request's arrival at the controller to its result, if it got one",
         ["model"],
         () => Array.from(this.#models, ([path, { latency }]) => [[path], latency] as const),
       ),
       counter(
         "clockwork_deadline_misses_total",
-        "Requests that did not get their result by their deadline, for whatever reason",
+        "Requests without a result by their deadline, for any reason",
         ["model"],
         ofModels(({ misses }) => misses),
       ),
       counter(
         "clockwork_cold_starts_total",
-        "Requests that came when no GPU held the model's weights and no other waited for them",
+        "Requests that arrived when no GPU held the model's weights and no other request was waiting for them",
         ["model"],
         ofModels(({ coldStarts }) => coldStarts),
       ),
       gauge(
         "clockwork_unanswered_requests",
-        "Requests that have been taken and not been answered",
+        "Accepted requests that have not been answered",
         [],
         () => only(this.#view().unanswered),
       ),
@@ -217,7 +217,7 @@ export class ControllerMetrics {
       ),
       gauge(
         "clockwork_models",
-        "Models, copies counted singly",
+        "Models; each copy counts",
         [],
         () => only(this.#view().models),
       ),
@@ -236,7 +236,7 @@ export class ControllerMetrics {
     return [
       counter(
         "clockwork_actions_total",
-        "Actions that have ended at a worker, by type and outcome: inferences, loads, evictions",
+        "Actions that have ended on a worker, by type (inferences, loads, evictions) and status",
         ["type", "status"],
         () =>
           types.flatMap((type) =>
@@ -245,20 +245,20 @@ export class ControllerMetrics {
       ),
       histogram(
         "clockwork_action_duration_seconds",
-        "How long actions took on their GPU",
+        "Duration of actions on their GPU",
         ["type"],
         () => types.map((type) => [[ACTION_TYPES[type]], this.#durations[type]!] as const),
       ),
-      histogram("clockwork_batch_size", "Requests of an inference", [], () => only(this.#batches)),
+      histogram("clockwork_batch_size", "Requests per inference", [], () => only(this.#batches)),
       histogram(
         "clockwork_prediction_error_seconds",
-        "How far actions took longer than predicted (over), or not so long (under)",
+        "By how much actions took longer (over) or shorter (under) than predicted",
         ["type", "direction"],
         errors(this.#durationErrors),
       ),
       histogram(
         "clockwork_completion_error_seconds",
-        "How far actions ended later than predicted (over), or not so late (under)",
+        "By how much actions ended later (over) or earlier (under) than predicted",
         ["type", "direction"],
         errors(this.#endErrors),
       ),
@@ -276,36 +276,36 @@ export class ControllerMetrics {
     return [
       gauge(
         "clockwork_worker_info",
-        "1 for each worker that is connected, with its address",
+        "1 for each connected worker, with its address",
         ["worker", "address"],
         () => this.#view().workers.map(({ id, address }): Sample => [[String(id), address], 1]),
       ),
       gauge(
         "clockwork_worker_clock_offset_seconds",
-        "The controller's clock less a worker's; each counts from the start of its process",
+        "The controller's clock minus a worker's; each counts from the start of its process",
         ["worker"],
         ofWorkers(({ clockOffsetNs }) => clockOffsetNs / SECOND),
       ),
       gauge(
         "clockwork_worker_round_trip_seconds",
-        "Time of the fastest messages to a worker and back",
+        "Round-trip time of the fastest messages to a worker",
         ["worker"],
         ofWorkers(({ roundTripNs }) => roundTripNs / SECOND),
       ),
       counter(
         "clockwork_gpu_busy_seconds_total",
-        "Time that a GPU spent on inferences and on weight loads: its rate is the GPU's utilization",
+        "Time that a GPU spent on inferences and on weight loads; its rate is the GPU's utilization",
         ["worker", "gpu", "engine"],
         () => this.#busy(),
       ),
       gauge(
         "clockwork_gpu_actions_in_flight",
-        "Actions that were sent for a GPU and have not ended",
+        "Actions sent for a GPU that have not ended",
         place,
         ofGpus((_, { inFlight }) => inFlight),
       ),
       gauge("clockwork_gpu_pages", "Pages of a GPU's weights cache", place, ofGpus((g) => g.pages)),
-      gauge("clockwork_gpu_used_pages", "Pages that are taken", place, ofGpus((g) => g.usedPages)),
+      gauge("clockwork_gpu_used_pages", "Pages in use", place, ofGpus((g) => g.usedPages)),
       gauge(
         "clockwork_gpu_loaded_models",
         "Models whose weights a GPU holds",

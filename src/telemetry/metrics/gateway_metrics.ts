@@ -71,7 +71,7 @@ export class GatewayMetrics {
     return [
       counter(
         "clockwork_http_requests_total",
-        "Requests of all kinds that have been answered, by HTTP status",
+        "Answered requests of all kinds, by HTTP status",
         ["code"],
         () => Array.from(this.#answers, ([code, count]): Sample => [[String(code)], count]),
       ),
@@ -89,7 +89,7 @@ export class GatewayMetrics {
       ),
       counter(
         "clockwork_http_inferences_total",
-        "Requests for inferences that have been answered, by model and HTTP status",
+        "Answered requests for inferences, by model and HTTP status",
         ["model", "code"],
         () =>
           [...this.#models].flatMap(([model, { answers }]) =>
@@ -98,13 +98,13 @@ export class GatewayMetrics {
       ),
       histogram(
         "clockwork_http_inference_duration_seconds",
-        "Time from such a request's body to its answer",
+        "Time from the body of such a request to its answer",
         ["model"],
         () => Array.from(this.#models, ([model, { duration }]) => [[model], duration] as const),
       ),
       histogram(
         "clockwork_http_batch_size",
-        "Requests to the controller that such a request becomes",
+        "Requests to the controller per such request",
         [],
         () => only(this.#batches),
       ),
@@ -116,7 +116,7 @@ export class GatewayMetrics {
       ),
       gauge(
         "clockwork_http_dashboards",
-        "Pages of the dashboard that are open",
+        "Open pages of the dashboard",
         [],
         () => only(this.#view().dashboards),
       ),

@@ -28,7 +28,7 @@ export function networkMetrics(
   return [
     gauge(
       "clockwork_connections",
-      "Connections with other nodes, by what those are",
+      "Connections with other nodes, by their role",
       ["peer"],
       () => peers().map(({ role, connections }): Sample => [[role], connections]),
     ),
@@ -46,7 +46,7 @@ export function networkMetrics(
     ),
     counter(
       "clockwork_refused_peers_total",
-      "Connections that were refused: no token or a wrong one, no Clockwork node, too many",
+      "Refused connections: missing or wrong token, not a Clockwork node, or too many",
       [],
       () => only(refused()),
     ),

@@ -38,19 +38,19 @@ export function processMetrics(
   return [
     gauge(
       "clockwork_info",
-      "1, with the version of Clockwork and what this node is",
+      "Always 1, with the version of Clockwork and the node's role",
       ["version", "role"],
       () => [[[version, role], 1]],
     ),
     histogram(
       "clockwork_event_loop_delay_seconds",
-      "How late calls that are due every 50 ms are made: what the event loop is late for everything",
+      "Delay of the event loop, measured every 50 ms",
       [],
       () => only(delay),
     ),
     counter(
       "clockwork_event_loop_pauses_total",
-      "Times when the event loop stood still for more than 5 ms, by cause: collector, work or machine",
+      "Times the event loop was blocked for more than 5 ms, by cause: collector, work or machine",
       ["cause"],
       () => PAUSE_CAUSES.map((cause) => [[cause], pauses.total[cause]] as const),
     ),
@@ -62,7 +62,7 @@ export function processMetrics(
     ),
     gauge(
       "clockwork_heap_bytes",
-      "Memory that JavaScript objects take",
+      "Memory used by JavaScript objects",
       [],
       () => only(facts().heapBytes),
     ),

@@ -106,43 +106,43 @@ export class WorkerMetrics implements WorkerTelemetry {
     return [
       counter(
         "clockwork_worker_actions_total",
-        "Actions that have ended, by type and outcome",
+        "Actions that have ended, by type and status",
         ["type", "status"],
         () => this.#outcomes(),
       ),
       histogram(
         "clockwork_worker_action_latency_seconds",
-        "Time from an action's arrival to its end, where it succeeded: waiting is part of it",
+        "Time from a successful action's arrival to its end, including waiting",
         ["type"],
         () => ACTION_TYPES.map((type, i) => [[type], this.#handling[i]!] as const),
       ),
       histogram(
         "clockwork_worker_task_duration_seconds",
-        "How long the parts of actions took",
+        "Duration of the steps of actions",
         ["task"],
         () => TASKS.map((task) => [[task], this.#tasks[task]] as const),
       ),
       histogram(
         "clockwork_worker_batch_size",
-        "Requests of an inference",
+        "Requests per inference",
         [],
         () => only(this.#batches),
       ),
       counter(
         "clockwork_worker_gpu_busy_seconds_total",
-        "Time that a GPU spent on each kind of task: its rate is the GPU's utilization",
+        "Time that a GPU spent on each kind of task; its rate is the GPU's utilization",
         ["gpu", "task"],
         () => this.#busy(),
       ),
       gauge(
         "clockwork_worker_pending_actions",
-        "Actions that have arrived and not ended",
+        "Actions that have arrived and have not ended",
         [],
         () => only(this.#view().pending),
       ),
       gauge(
         "clockwork_worker_queued_actions",
-        "Actions that wait for an engine of a GPU",
+        "Actions waiting for an engine of a GPU",
         ["gpu", "engine"],
         () =>
           this.#view().gpus.flatMap(({ queuedInfers, queuedTransfers }, i): Sample[] => [
@@ -170,7 +170,7 @@ export class WorkerMetrics implements WorkerTelemetry {
       ),
       gauge(
         "clockwork_worker_gpu_used_pages",
-        "Pages that are taken",
+        "Pages in use",
         ["gpu"],
         ofGpus(({ usedPages }) => usedPages),
       ),
@@ -182,19 +182,19 @@ export class WorkerMetrics implements WorkerTelemetry {
       ),
       gauge(
         "clockwork_worker_models",
-        "Models, copies counted singly",
+        "Models; each copy counts",
         [],
         () => only(this.#view().models),
       ),
       gauge(
         "clockwork_controller_clock_offset_seconds",
-        "The worker's clock less a controller's; each counts from the start of its process",
+        "The worker's clock minus a controller's; each counts from the start of its process",
         ["controller"],
         ofControllers(({ clockOffsetNs }) => clockOffsetNs / SECOND),
       ),
       gauge(
         "clockwork_controller_round_trip_seconds",
-        "Time of the fastest messages to a controller and back",
+        "Round-trip time of the fastest messages to a controller",
         ["controller"],
         ofControllers(({ roundTripNs }) => roundTripNs / SECOND),
       ),

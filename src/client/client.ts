@@ -321,8 +321,6 @@ export class Client implements LinkHandler {
     if (pending !== undefined && message.kind === pending.expects) {
       this.#pending.delete(message.id);
       pending.accept(message, this.#clock.now());
-    } else if (!message.kind.endsWith("Response")) {
-      return;
     } else if (pending === undefined) {
       // A second answer, or one to a request of which we know nothing: not a reason to hang up.
       this.#strayAnswers++;

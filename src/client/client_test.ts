@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
-import { MS } from "../core/clock.ts";
+import { MS, SECOND } from "../core/clock.ts";
 import { RequestStatus } from "../core/status.ts";
+import { VirtualClock } from "../core/virtual_clock.ts";
+import type { Catalogue } from "./catalogue.ts";
 import { Client, type ClientOptions } from "./client.ts";
 import { type Model, NO_INPUT } from "./model.ts";
 import { ClockworkClient } from "./promises.ts";
@@ -15,7 +17,7 @@ const initializing = {
 };
 
 function setUp(options: ClientOptions = {}) {
-  const link = new ScriptedLink();
+  const link = new ScriptedLink(new VirtualClock(7 * SECOND));
   const client = new Client(link, link.clock, options);
   link.handler = client;
   return { link, clock: link.clock, client };
@@ -94,7 +96,6 @@ Deno.test("second answers and answers to nothing are counted and ignored", () =>
   link.deliver("InferResponse", id, { output_size: 0 });
   link.deliver("ErrorResponse", id, { request_type: 0, status: 1, message: "" });
   link.deliver("LsResponse", 999, { models: [] });
-  link.deliver("Ping", 0, {});
   assert.equal(results.length, 1);
   assert.equal(client.strayAnswers, 3);
 });
@@ -133,7 +134,100 @@ Deno.test("ls and loadModel are tried again while the controller initializes", (
   assert.deepEqual(results, [
     { tag: "ls", result: { ok: true, value: [model], latencyNs: 200 * MS } },
   ]);
+  assert.equal(client.outstanding, 0);
   assert.equal(clock.pending, 0);
+});
+
+Deno.test("a controller that initializes for more than an hour is given up", () => {
+  const { link, clock, client } = setUp({ retryNs: 600 * SECOND });
+  const { results, into } = collect<unknown>();
+  client.ls(into("ls"));
+  for (let tries = 1; results.length === 0; tries++) {
+    assert.equal(link.sent.length, tries);
+    link.deliver("ErrorResponse", link.sent.at(-1)!.id, initializing);
+    clock.advance(600 * SECOND);
+  }
+  // Asked at 0, 10, … 60 minutes.
+  assert.equal(link.sent.length, 7);
+  const { result } = results[0]!;
+  assert.ok(!result.ok);
+  assert.deepEqual([result.from, result.status], ["controller", RequestStatus.initializing]);
+  assert.equal(result.latencyNs, 3600 * SECOND);
+});
+
+/** What a controller describes: its only model, and from where on to ask for more. */
+function described(revision: number, id: number, next_model_id: number) {
+  const tensor = { name: "x", datatype: "FP32", shape: [-1, 2] };
+  return {
+    revision,
+    state: "serving",
+    default_slo_ns: 100 * MS,
+    models: [{
+      model_id: id,
+      no_of_copies: 2,
+      model_path: `m${id}`,
+      model_status: "ready",
+      input_size: 8,
+      output_size: 8,
+      weights_size: 100,
+      num_weights_pages: 1,
+      weights_load_time_ns: 5,
+      supported_batch_sizes: [1, 2],
+      exec_times_ns: [3, 4],
+      inputs: [tensor],
+      outputs: [{ ...tensor, shape: [2] }],
+    }],
+    next_model_id,
+  };
+}
+
+Deno.test("models are described in as many parts as the controller makes of them", () => {
+  const { link, client } = setUp();
+  const { results, into } = collect<Catalogue | null>();
+  const asked = () => {
+    const { id, header } = link.sentOf("DescribeModelsRequest").at(-1)!;
+    return { id, from: [header.model_id, header.revision] };
+  };
+  client.describeModels(4, into("changed"));
+  assert.deepEqual(asked().from, [0, 4]);
+  link.deliver("DescribeModelsResponse", asked().id, described(5, 0, 2));
+  // The rest is wanted, whatever its revision.
+  assert.deepEqual(asked().from, [2, 0]);
+  // An id that does not ascend ends it, or it would never end.
+  link.deliver("DescribeModelsResponse", asked().id, described(5, 2, 2));
+  const { result } = results[0]!;
+  assert.ok(result.ok);
+  const { models, ...rest } = result.value!;
+  assert.deepEqual(rest, { revision: 5, state: "serving", defaultSloNs: 100 * MS });
+  assert.deepEqual(models.map(({ id }) => id), [0, 2]);
+  const tensor = { name: "x", datatype: "FP32", shape: [2], bytes: 8 };
+  assert.deepEqual(models[0], {
+    id: 0,
+    copies: 2,
+    path: "m0",
+    status: "ready",
+    inputs: [{ ...tensor, batched: true }],
+    outputs: [{ ...tensor, batched: false }],
+    inputBytes: 8,
+    outputBytes: 8,
+    weightsBytes: 100,
+    weightsPages: 1,
+    loadWeightsNs: 5,
+    batchSizes: [1, 2],
+    execNs: [3, 4],
+  });
+  client.describeModels(5, into("the same"));
+  link.deliver("DescribeModelsResponse", asked().id, {
+    ...described(5, 0, 0),
+    state: "resting",
+    models: [],
+  });
+  assert.deepEqual(results[1]!.result, { ok: true, value: null, latencyNs: 0 });
+  client.describeModels(null, into("anew"));
+  assert.deepEqual(asked().from, [0, 0]);
+  const failure = { request_type: 5, status: 1, message: "no" };
+  link.deliver("ErrorResponse", asked().id, failure);
+  assert.equal(results[2]!.result.ok, false);
 });
 
 Deno.test("an inference is not tried again: its time has passed", () => {
@@ -177,6 +271,7 @@ Deno.test("a lost connection settles every request once, those between two tries
     assert.match(result.message, /connection to controller:12346 was lost: connection reset/);
   }
   assert.deepEqual(lost, ["connection reset"]);
+  assert.deepEqual([client.outstanding, client.connected], [0, false]);
   clock.advance(10_000 * MS);
   assert.equal(link.sent.length, 2);
 

@@ -10,17 +10,33 @@ import { type Model, NO_INPUT } from "./model.ts";
 import { type Result, UNDECIDED } from "./result.ts";
 import { ScriptedLink } from "./scripted_link.ts";
 
+const NO_ACTIONS = {
+  action_id: [],
+  action_type: [],
+  worker_id: [],
+  gpu_id: [],
+  model_id: [],
+  batch_size: [],
+  planned_begin_ns: [],
+  planned_end_ns: [],
+  status: [],
+  begin_ns: [],
+  end_ns: [],
+};
+
 type Listed = readonly [id: number, path: string];
 
 /** A client and the links that it has had, the present one last. */
 class Rig {
-  readonly clock = new VirtualClock();
+  readonly clock = new VirtualClock(7 * SECOND);
   readonly links: ScriptedLink[] = [];
   readonly events: string[] = [];
   readonly settled: { tag: string; result: Result<unknown> }[] = [];
   /** Whether a controller can be connected to. */
   up = true;
   attempts = 0;
+  /** For how long, in all, there was no connection. */
+  lostNs = 0;
   readonly client: Client;
 
   constructor(options: ClientOptions = {}, limitNs = 10 * SECOND) {
@@ -39,7 +55,10 @@ class Rig {
     this.client = new Client(link, this.clock, {
       reconnect: { dialer, random: new Random(1), limitNs },
       onReconnecting: (reason) => this.events.push(`reconnecting: ${reason}`),
-      onReconnected: () => this.events.push("reconnected"),
+      onReconnected: (afterNs) => {
+        this.lostNs += afterNs;
+        this.events.push("reconnected");
+      },
       onLost: (reason) => this.events.push(`lost: ${reason}`),
       ...options,
     });
@@ -135,6 +154,7 @@ Deno.test("what waits is sent again under its own id, with the time that is left
   rig.infer(a!, "new", 500 * MS);
   rig.clock.advance(100 * MS);
   assert.deepEqual(rig.events, ["reconnecting: connection reset", "reconnected"]);
+  assert.ok(rig.lostNs > 10 * MS && rig.lostNs < 50 * MS);
   assert.deepEqual(rig.inferred, [], "ids are not known to be right yet");
   rig.list([5, "a"]);
   const again = rig.link.sentOf("InferRequest");
@@ -175,7 +195,7 @@ Deno.test("until its deadline, and undecided or never sent then", () => {
   const [a] = rig.load("a", 1, 0);
   rig.infer(a!, "sent", 300 * MS);
   rig.infer(a!, "unknown deadline");
-  rig.client.infer(a!, NO_INPUT, { sloFactor: 9 }, rig.into("by factor"));
+  rig.client.infer(a!, NO_INPUT, { sloFactor: 9, deadlineNs: SECOND }, rig.into("by factor"));
   rig.up = false;
   rig.cut();
   // Only the controller knew these deadlines.
@@ -210,6 +230,7 @@ Deno.test("a client gives up after its time, and settles what waits", () => {
   rig.client.loadModel("a", 1, rig.into("load"));
   rig.clock.advance(SECOND);
   assert.deepEqual(rig.outcomes, []);
+  assert.equal(rig.clock.pending, 1, "the next attempt; these have no deadline");
   assert.ok(rig.attempts >= 3 && rig.attempts < 20, `${rig.attempts} attempts`);
   rig.clock.advance(2 * SECOND);
   assert.deepEqual(rig.outcomes, [`ls ${UNDECIDED}`, "load 10"]);
@@ -337,12 +358,17 @@ Deno.test("a model that was unloaded meanwhile is gone, and says so, as does one
   rig.clock.advance(200 * MS);
   rig.list([2, "c"]);
   rig.infer(a!, "a later", SECOND);
+  rig.client.evict(a!, rig.into("evict"));
   rig.clock.advance(0);
-  assert.deepEqual(rig.outcomes.toSorted(), ["a 6", "a later 6", "b 6"]);
+  assert.deepEqual(rig.outcomes.toSorted(), ["a 6", "a later 6", "b 6", "evict 6"]);
   const messages = rig.settled.map(({ result }) => result.ok ? "" : result.message).join("\n");
   assert.match(messages, /a was model 0 before the connection was lost: it has been unloaded/);
   assert.match(messages, /b was model 1 before .*: it could not be loaded again: no room/);
   assert.deepEqual(rig.inferred, []);
+  // For good: the next controller is not asked for them.
+  rig.reconnect();
+  rig.initializing();
+  assert.deepEqual(rig.link.sentOf("LoadModelRequest"), []);
 });
 
 Deno.test("a model that others loaded is found again by its path, or is gone", () => {
@@ -398,7 +424,8 @@ Deno.test("a copy that was unloaded does not come back with the others", () => {
   rig.reconnect();
   rig.initializing();
   rig.answerLoad(0);
-  assert.deepEqual(rig.link.sentOf("UnloadModelRequest").map(({ header }) => header.model_id), [0]);
+  const unloads = rig.link.sentOf("UnloadModelRequest").map(({ header }) => header);
+  assert.deepEqual(unloads.map((header) => [header.model_id, header.no_of_copies]), [[0, 1]]);
   rig.clock.advance(100 * MS);
   rig.list([1, "a"]);
   rig.infer(second!, "second");
@@ -431,6 +458,96 @@ Deno.test("copies that were unloaded by their numbers do not come back either", 
   assert.equal(third!.id, 9);
 });
 
+Deno.test("of a model that is unloaded nothing is kept, and of others all", () => {
+  const rig = new Rig();
+  const before = rig.load("a", 5, 10);
+  rig.reconnect();
+  rig.list([10, "a"], [11, "a"], [12, "a"], [13, "a"], [14, "a"]);
+  rig.client.unloadModels(11, 2, rig.into("two"));
+  rig.client.unloadModel(before[4]!, rig.into("one"));
+  for (const { id } of rig.link.sentOf("UnloadModelRequest")) {
+    rig.link.deliver("UnloadModelResponse", id, {});
+  }
+  const [, last] = rig.link.sentOf("UnloadModelRequest");
+  assert.deepEqual([last!.header.model_id, last!.header.no_of_copies], [14, 1]);
+  for (const model of before) rig.infer(model, `${model.id}`);
+  rig.clock.advance(0);
+  assert.deepEqual(rig.inferred, [10, 13]);
+  assert.deepEqual(rig.outcomes, ["two", "one", "11 6", "12 6", "14 6"]);
+  // A list is of all there are: what is not on it is gone as well.
+  rig.client.ls(() => {});
+  rig.list([13, "a"]);
+  rig.infer(before[0]!, "10");
+  rig.clock.advance(0);
+  assert.deepEqual(rig.outcomes.slice(5), ["10 6"]);
+  rig.reconnect();
+  rig.initializing();
+  assert.equal(rig.link.sentOf("LoadModelRequest").length, 1);
+  for (const copy of [0, 3]) rig.client.unloadModel(before[copy]!, rig.into("the last"));
+  rig.reconnect();
+  rig.initializing();
+  assert.deepEqual(rig.link.sentOf("LoadModelRequest"), []);
+});
+
+Deno.test("an unload by number, while nothing is known of numbers, forgets no model", () => {
+  const rig = new Rig();
+  const [a] = rig.load("a", 1, 0);
+  rig.reconnect();
+  rig.client.unloadModels(0, 1, rig.into("another's"));
+  rig.link.deliver("UnloadModelResponse", rig.link.sent.at(-1)!.id, {});
+  rig.list([1, "a"]);
+  // Loaded again, with its key: a controller that remembers it tells where it is.
+  rig.answerLoad(1);
+  rig.list([1, "a"]);
+  rig.infer(a!, "a");
+  assert.deepEqual(rig.inferred, [1]);
+});
+
+Deno.test("loads that fail for now are tried for half a minute, one at a time", () => {
+  const retries: string[] = [];
+  const rig = new Rig({ onRetry: (message) => retries.push(message) });
+  const [a] = rig.load("a", 1, 0);
+  const [b] = rig.load("b", 1, 1);
+  rig.reconnect();
+  rig.infer(a!, "a", 60 * SECOND);
+  rig.infer(b!, "b", 60 * SECOND);
+  rig.initializing();
+  rig.clock.advance(100 * MS);
+  // Still initializing, and the loads are on their way.
+  rig.initializing();
+  assert.deepEqual(retries, ["Controller initializing", "Controller initializing"]);
+  rig.clock.advance(100 * MS);
+  assert.equal(rig.link.sentOf("LoadModelRequest").length, 2);
+  rig.list();
+  assert.equal(rig.link.sentOf("LoadModelRequest").length, 2);
+  let [loadA, loadB] = rig.link.sentOf("LoadModelRequest");
+  rig.link.deliver("ErrorResponse", loadA!.id, {
+    request_type: 3,
+    status: RequestStatus.initializing,
+    message: "Controller initializing",
+  });
+  rig.clock.advance(99 * MS);
+  assert.equal(rig.link.sentOf("LoadModelRequest").length, 2);
+  rig.clock.advance(MS);
+  loadA = rig.link.sentOf("LoadModelRequest")[2];
+  assert.equal(loadA!.header.model_path, "a");
+  const answer = { model_id: 7, copies_created: 1, input_size: 4, output_size: 2 };
+  rig.link.deliver("LoadModelResponse", loadA!.id, answer);
+  const lists = rig.link.sentOf("LsRequest").length;
+  const fail = (id: number, status: number) =>
+    rig.link.deliver("ErrorResponse", id, { request_type: 3, status, message: "no worker" });
+  fail(loadB!.id, RequestStatus.unavailable);
+  while (!rig.outcomes.includes("b 6")) {
+    assert.equal(rig.link.sentOf("LsRequest").length, lists, "b has not been answered");
+    rig.clock.advance(100 * MS);
+    fail(rig.link.sentOf("LoadModelRequest").at(-1)!.id, RequestStatus.error);
+  }
+  const tookNs = rig.clock.now() - rig.link.sent[0]!.atNs;
+  assert.ok(tookNs >= 30 * SECOND && tookNs < 30.2 * SECOND, `${tookNs}`);
+  rig.list([7, "a"]);
+  assert.deepEqual(rig.inferred, [7]);
+});
+
 Deno.test("a load that was under way is asked for once more, with its key, and settles once", () => {
   const rig = new Rig();
   rig.client.loadModel("a", 1, rig.into("load"));
@@ -444,6 +561,71 @@ Deno.test("a load that was under way is asked for once more, with its key, and s
   rig.clock.advance(100 * MS);
   rig.list([3, "a"]);
   assert.equal(rig.link.sentOf("LoadModelRequest").length, 1);
+});
+
+Deno.test("a request between two tries is asked again over the next connection", () => {
+  const rig = new Rig();
+  rig.client.ls(rig.into("ls"));
+  rig.initializing();
+  rig.up = false;
+  rig.cut();
+  // Its next try falls into the time without a connection.
+  rig.clock.advance(SECOND);
+  rig.up = true;
+  rig.clock.advance(SECOND);
+  rig.list([0, "a"]);
+  const asked = rig.link.sentOf("LsRequest");
+  assert.equal(asked.length, 2, "the client's own question, and then the program's");
+  assert.deepEqual(rig.outcomes, []);
+  rig.list([0, "a"]);
+  assert.deepEqual(rig.outcomes, ["ls"]);
+  assert.deepEqual([rig.client.outstanding, rig.clock.pending], [0, 0]);
+});
+
+Deno.test("a client that is closed while models are being checked leaves nothing behind", () => {
+  const rig = new Rig();
+  rig.load("a", 1, 0);
+  rig.reconnect();
+  rig.initializing();
+  rig.client.close();
+  assert.equal(rig.clock.pending, 0);
+});
+
+Deno.test("what a controller told counts for that controller only", () => {
+  const rig = new Rig();
+  const state = {
+    cursor: 9,
+    state: "serving",
+    now_ns: 0,
+    unanswered: 0,
+    no_of_models: 0,
+    no_of_workers: 0,
+    no_of_gpus: 0,
+    workers: [],
+    gpus: [],
+    model_figures: [],
+    seconds: [],
+    actions: NO_ACTIONS,
+    planned_actions: NO_ACTIONS,
+    events: [],
+  };
+  const models = { revision: 8, state: "serving", default_slo_ns: 0, models: [], next_model_id: 0 };
+  /** What is asked with, knowing what the last answers said. */
+  const ask = () => {
+    rig.client.clusterState(9, () => {});
+    rig.client.describeModels(8, () => {});
+    const [watch] = rig.link.sentOf("ClusterStateRequest").slice(-1);
+    const [describe] = rig.link.sentOf("DescribeModelsRequest").slice(-1);
+    const asked = [watch!.header.cursor, describe!.header.revision];
+    rig.link.deliver("ClusterStateResponse", watch!.id, state);
+    rig.link.deliver("DescribeModelsResponse", describe!.id, models);
+    return asked;
+  };
+  ask();
+  assert.deepEqual(ask(), [9, 8]);
+  rig.reconnect();
+  assert.deepEqual(ask(), [0, 0]);
+  assert.deepEqual(ask(), [9, 8]);
 });
 
 Deno.test("a connection that is lost while models are being checked is no end", () => {

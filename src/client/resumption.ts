@@ -2,7 +2,7 @@ import { type Clock, MS, SECOND, type Timer } from "../core/clock.ts";
 import { RequestStatus } from "../core/status.ts";
 import type { Header } from "../wire/messages.ts";
 import type { Load, ModelBook } from "./model_book.ts";
-import { type Done, type Failure, UNDECIDED } from "./result.ts";
+import { type Done, type Failure, type Result, UNDECIDED } from "./result.ts";
 
 /** Pause before the controller is asked again. */
 const PAUSE_NS = 100 * MS;
@@ -34,7 +34,6 @@ export class Resumption {
   /** Loads that it has asked for, and whether each has been answered. */
   readonly #asked = new Map<Load, boolean>();
   readonly #timers = new Set<Timer>();
-  #stopped = false;
 
   constructor(parts: ResumptionParts) {
     this.#parts = parts;
@@ -44,14 +43,13 @@ export class Resumption {
 
   /** The connection is lost once more, or the client is closed. */
   stop(): void {
-    this.#stopped = true;
     for (const timer of this.#timers) timer.cancel();
   }
 
   #list(): void {
     const { book, ask, onInitializing, onProgress } = this.#parts;
     ask.ls((result) => {
-      if (this.#stopped || !result.ok && result.status === UNDECIDED) return;
+      if (isOver(result)) return;
       if (result.ok) {
         this.#restore(book.check(result.value));
         return onProgress();
@@ -81,7 +79,7 @@ export class Resumption {
   #try(load: Load): void {
     const { book, ask, onProgress } = this.#parts;
     ask.load(load, (result) => {
-      if (this.#stopped || !result.ok && result.status === UNDECIDED) return;
+      if (isOver(result)) return;
       if (result.ok) {
         book.loaded(load, result.value);
         load.handles.forEach((handle, copy) => {
@@ -114,4 +112,9 @@ export class Resumption {
     });
     this.#timers.add(timer);
   }
+}
+
+/** Whether the connection was lost, or the client closed, before the answer. */
+function isOver(result: Result<unknown>): boolean {
+  return !result.ok && result.status === UNDECIDED;
 }

@@ -119,6 +119,38 @@ Deno.test("an upload that fails is forgotten, and rejects with the first reason"
   }
 });
 
+Deno.test("what comes after the failure changes nothing", async () => {
+  const { link, clockwork } = setUp();
+  const reads: ((bytes: Uint8Array) => void)[] = [];
+  const slow = (_: number, length: number) =>
+    new Promise<Uint8Array>((resolve) => reads.push(() => resolve(new Uint8Array(length))));
+  const file = { ...source("model.onnx", 1e6), read: slow };
+  const uploaded = clockwork.uploadModel("net", [file]);
+  link.deliver("BeginUploadResponse", link.sent[0]!.id, BEGUN);
+  const readOne = async () => {
+    assert.equal(reads.length, 1, "one piece is read at a time");
+    reads.pop()!(new Uint8Array());
+    await settle();
+  };
+  for (let i = 0; i < 3; i++) await readOne();
+  const refused = { request_type: 8, status: 1, message: "worker 0 is gone" };
+  const chunks = link.sentOf("UploadChunkRequest");
+  assert.equal(chunks.length, 3);
+  link.deliver("UploadChunkResponse", chunks[0]!.id, {});
+  link.deliver("ErrorResponse", chunks[1]!.id, refused);
+  link.deliver("ErrorResponse", chunks[2]!.id, { ...refused, message: "another" });
+  await readOne();
+  assert.equal(link.sentOf("UploadChunkRequest").length, 3);
+  const [end, ...more] = link.sentOf("EndUploadRequest");
+  assert.deepEqual(more, []);
+  link.deliver("EndUploadResponse", end!.id, { model_path: "", no_of_workers: 0, message: "" });
+  await assert.rejects(uploaded, { message: "uploading net failed: worker 0 is gone" });
+
+  const none = clockwork.uploadModel("net", [file]);
+  link.deliver("ErrorResponse", link.sent.at(-1)!.id, { ...refused, message: "no room" });
+  await assert.rejects(none, { message: "uploading net failed: no room" });
+});
+
 Deno.test("what ends with the client rejects, though its clock has ended too", async () => {
   const clock = new SystemClock();
   const link = new ScriptedLink();

@@ -52,7 +52,11 @@ Deno.test("the first is before all others, and every item knows its place, whate
       assert.equal(heap.size, items.size);
       const listed = heap.items();
       assert.deepEqual(new Set(listed), items);
-      for (const item of items) assert.equal(listed[item.index], item);
+      for (const item of items) {
+        assert.equal(listed[item.index], item);
+        const parent = listed[(item.index - 1) >> 1];
+        assert.ok(parent === undefined || parent.rank <= item.rank);
+      }
       const least = Math.min(...[...items].map(({ rank }) => rank));
       assert.equal(heap.first?.rank, items.size === 0 ? undefined : least);
     }

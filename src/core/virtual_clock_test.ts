@@ -69,4 +69,19 @@ Deno.test("runAsync lets awaiting code go on between calls", async () => {
   await clock.runAsync(100);
   await program;
   assert.deepEqual(times, [10, 20, 30]);
+  assert.equal(clock.now(), 100);
+  // Up to and including the end.
+  const last = sleep(10);
+  await clock.runAsync(110);
+  await last;
+});
+
+Deno.test("advance goes on from the present", () => {
+  const clock = new VirtualClock(5);
+  const times: number[] = [];
+  for (const time of [7, 8]) clock.at(time, () => times.push(clock.now()));
+  clock.advance(2);
+  assert.deepEqual([times, clock.now()], [[7], 7]);
+  clock.advance(1);
+  assert.deepEqual([times, clock.now()], [[7, 8], 8]);
 });

@@ -12,7 +12,7 @@ import { inputBlob, InputFileError } from "./input_files.ts";
 import { addInputOptions, type InputOptions, readInputs, readLabels } from "./options/input.ts";
 import { addModelOptions, backendOptions, type ModelOptions } from "./options/model.ts";
 import { parseInteger } from "./options/parse.ts";
-import { ENVIRONMENT_HELP, modelDir } from "./serve_worker.ts";
+import { modelDir } from "./serve_worker.ts";
 
 interface Options extends ModelOptions, InputOptions {
   readonly pageSize: number;
@@ -42,7 +42,13 @@ export function checkModelCommand(): Command {
   command
     .option("--json", "print the report as JSON")
     .option("--write", "measure anew and keep the profile, and --shape, in model.json");
-  return addModelOptions(command).addHelpText("after", ENVIRONMENT_HELP).action(run);
+  return addModelOptions(command)
+    .addHelpText(
+      "after",
+      "\nEnvironment:\n" +
+        "  CLOCKWORK_MODEL_DIR  directory in which models are found by name, one folder each",
+    )
+    .action(run);
 }
 
 async function run(path: string, options: Options): Promise<void> {

@@ -101,6 +101,7 @@ Deno.test("what cannot be right is answered with 2 and names what was wrong", as
     [["clinet"], /unknown command 'clinet'[^]*client/],
     [["--foo"], /unknown option '--foo'/],
     [["client", "127.0.0.1"], /missing required argument 'workload'/],
+    [["models", "ls"], /missing required argument 'address'\n\(clockwork models ls -h shows/],
     [["client", "a:b:c", "simple"], /"a:b:c" is not an address/],
     [["client", "127.0.0.1", "simpel"], /unknown workload `simpel`; did you mean `simple`/],
     [["client", "127.0.0.1", "simple", "resnet50v2"], /no model `resnet50v2`.*`resnet50_v2`/],

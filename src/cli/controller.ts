@@ -94,8 +94,8 @@ export function controllerCommand(): Command {
         schedulers.map(({ name, summary }) => `  ${name.padEnd(7)} ${summary}\n`).join("") +
         "WORKERS are, separated by commas:\n" +
         "  HOST:PORT      a worker, which must be there\n" +
-        "  @FILE          those whose addresses a file lists; it is read again when it changes\n" +
-        "  dns:NAME:PORT  one at each address of a name, which is looked up again and again\n" +
+        "  @FILE          those that a file lists; it is read again when it changes\n" +
+        "  dns:NAME:PORT  one at each address of a name, looked up again and again\n" +
         "  join           those that connect on their own: `clockwork worker --join`\n" +
         "The options' values may also follow WORKERS as plain arguments, in the order\n" +
         "generate_inputs max_gpus schedule_ahead default_slo max_exec max_batch.",

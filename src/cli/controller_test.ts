@@ -72,7 +72,7 @@ Deno.test("a controller that cannot start ends with 1, and says why", async () =
     assert.equal(notWorker.code, 1);
     assert.match(
       notWorker.stderr,
-      /did not take the connection: protocol error: .*; start the worker first\n$/,
+      /did not take the connection: protocol error: .* on the right port\?\n$/,
     );
   } finally {
     await Deno.remove(directory, { recursive: true });

@@ -4,6 +4,7 @@ import config from "../../deno.json" with { type: "json" };
 import { SystemClock } from "../core/system_clock.ts";
 import { CLIENT_PORT, HTTP_PORT, WORKER_PORT } from "./options/ports.ts";
 import { CliError } from "./exit.ts";
+import { credentialsHelp } from "./options/access.ts";
 import { parseInteger } from "./options/parse.ts";
 import { benchmark } from "./profile/benchmark.ts";
 import type { Check } from "./profile/check.ts";
@@ -13,7 +14,8 @@ import { thisMachine } from "./profile/machine.ts";
 import { describeChecks, describeFigures } from "./profile/print.ts";
 import { systemChecks } from "./profile/system_checks.ts";
 import { timingChecks } from "./profile/timing_checks.ts";
-import { ENVIRONMENT_HELP, modelDir } from "./serve_worker.ts";
+import { StopSignals } from "./stop_signals.ts";
+import { modelDir } from "./serve_worker.ts";
 
 interface Options {
   readonly port?: number[];
@@ -38,7 +40,11 @@ export function profileCommand(): Command {
     .option("--json", "print what was found as JSON", false)
     .addHelpText(
       "after",
-      ENVIRONMENT_HELP + "\n  CLOCKWORK_LOG_DIR      directory for the controller's logs\n\n" +
+      "\nEnvironment, which is checked as nodes would use it:\n" +
+        "  CLOCKWORK_MODEL_DIR    directory of models, one folder each\n" +
+        "  CLOCKWORK_CONFIG_FILE  a worker's configuration\n" +
+        "  CLOCKWORK_LOG_DIR      directory for the controller's logs\n" +
+        credentialsHelp(25) + "\n\n" +
         "Exit code 1 if something is missing that nodes need.",
     )
     .action((what: string | undefined, options: Options) => run(what === undefined, options));
@@ -46,6 +52,8 @@ export function profileCommand(): Command {
 
 async function run(measure: boolean, { port, json }: Options): Promise<void> {
   const clock = new SystemClock();
+  const stop = new StopSignals();
+  stop.stopped.then(() => Deno.exit(130));
   try {
     const machine = thisMachine();
     const checks: readonly Check[] = [
@@ -74,5 +82,6 @@ async function run(measure: boolean, { port, json }: Options): Promise<void> {
     }
   } finally {
     clock.close();
+    stop.close();
   }
 }

@@ -119,10 +119,8 @@ export async function makeProgram(args: readonly string[]): Promise<Command> {
     }
     giveUpAllBut(needs);
     const command = await load();
-    command.name(name).helpOption("-h, --help", "print this help")
-      .showHelpAfterError(`(clockwork ${name} -h shows what it takes)`);
-    if (command.description() === "") command.description(summary);
-    endByThrowing(command);
+    command.name(name).description(command.description() || summary);
+    finish(command, `clockwork ${name}`);
     program.addCommand(command);
   }
   return program;
@@ -133,13 +131,22 @@ function giveUpAllBut(needs: readonly Deno.PermissionName[]): void {
   for (const name of ALL) if (!needs.includes(name)) Deno.permissions.revokeSync({ name });
 }
 
+/** What a command and those below it have in common. `called` is what they are called by. */
+function finish(command: Command, called: string): void {
+  command.helpOption("-h, --help", "print this help")
+    .showHelpAfterError(`(${called} -h shows what it takes)`);
+  endByThrowing(command);
+  if (command.commands.length === 0) return;
+  command.helpCommand("help [command]", "print the help of a command");
+  for (const sub of command.commands) finish(sub, `${called} ${sub.name()}`);
+}
+
 /**
- * Lets `run` decide how the process ends, for a command and those below it. What Commander prints goes
- * the way of all else: by Node's streams, a reader that has left (`-h | head`) is an uncaught error.
+ * Lets `run` decide how the process ends. What Commander prints goes the way of all else: by Node's
+ * streams, a reader that has left (`-h | head`) is an uncaught error, which it is not for `console`.
  */
 function endByThrowing(command: Command): void {
   command.exitOverride().configureOutput({ writeOut: (text) => console.log(text.trimEnd()) });
-  for (const sub of command.commands) endByThrowing(sub);
 }
 
 function exitCodeOf(error: unknown): number {
@@ -151,8 +158,6 @@ function exitCodeOf(error: unknown): number {
     console.error(`error: ${error.message}`);
     return error.exitCode;
   }
-  // Whoever read our output has read enough, as `head` does.
-  if (error instanceof Deno.errors.BrokenPipe) return 0;
   if (error instanceof Deno.errors.NotCapable) {
     console.error(`error: ${error.message}; \`deno task clockwork\` grants what Clockwork needs`);
     return 1;

@@ -17,7 +17,7 @@ const CHUNK_BYTES = 1 << 20;
 export function reportCommand(): Command {
   return new Command("report")
     .description(
-      "Summarizes a controller's logs: how many requests were answered in time, latencies,\n" +
+      "Summarizes a controller's logs: how many requests were answered in time, latencies, " +
         "how well the controller predicted, and what each GPU did.",
     )
     .argument("<LOGDIR>", "the controller's CLOCKWORK_LOG_DIR")

@@ -42,7 +42,7 @@ export const schedulers: readonly SchedulerType[] = [
   {
     name: "ECHO",
     longName: "EchoScheduler",
-    summary: "answers requests with zeros, without a GPU: what clients and network can do",
+    summary: "answers with zeros, without a GPU: what clients and network can do",
     clients: true,
     make: (_, host) => new Echo(host),
   },

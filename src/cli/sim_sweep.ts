@@ -21,6 +21,7 @@ await new Command("sim:sweep")
   .description("Simulates random clusters, workloads and faults, one for each seed.")
   .option("--seeds <n>", "how many", parseInteger(1, 0xffff_ffff), 200)
   .option("--from <seed>", "the first", seed, 0)
+  .exitOverride(({ exitCode }) => Deno.exit(exitCode === 0 ? 0 : 2))
   .option("--verbose", "print every seed, not only those that fail", false)
   .action(({ seeds, from, verbose }: Options) => {
     const models = new URL("../../config/modelzoo", import.meta.url);

@@ -74,8 +74,8 @@ const simulated = schedulers.filter(({ clients }) => clients);
 export function simulateCommand(): Command {
   return new Command("simulate")
     .description(
-      "Runs a whole cluster in one process and in virtual time: the same code, but faster,\n" +
-        "and the same run each time. TYPE is the scheduler, as for `controller`; the\n" +
+      "Runs a whole cluster in one process and in virtual time: the same code, but faster, " +
+        "and the same run each time. TYPE is the scheduler, as for `controller`; the " +
         "workload and its parameters, as for `client`, follow after --.",
     )
     .argument("<TYPE>", `scheduler: ${simulated.map(({ name }) => name).join(", ")}`)
@@ -167,10 +167,10 @@ function parseFaults(text: string, faults: Fault[]): Fault[] {
 
 function simulate(type: string, workload: readonly string[], options: Options): void {
   const directory = modelDir();
-  const zoo = ModelDir.read(directory);
+  const setup = prepare(type, workload, options, directory);
   const startMs = performance.now();
+  // Only now: what is wrong with the command line must not cost the logs that are there.
   const logs = openLogs(options);
-  const setup = prepare(type, workload, options, zoo);
   const simulation = new Simulation({
     ...setup,
     readModel: modelReader(ModelDirs.only(directory)),
@@ -220,7 +220,7 @@ function prepare(
   type: string,
   [workloadName, ...parameters]: readonly string[],
   options: Options,
-  zoo: ModelDir,
+  directory: string,
 ): Omit<SimulationOptions, "readModel" | "telemetry" | "log"> {
   const scheduler = simulated.find(({ name }) => name === type);
   if (scheduler === undefined) {
@@ -244,6 +244,7 @@ function prepare(
       Object.keys(FAULT_KINDS) as (keyof typeof FAULT_KINDS)[],
     ),
   ];
+  const zoo = orUsageError(() => ModelDir.read(directory));
   const makePlan = planMaker(workloadName!, parameters, zoo);
   return {
     seed: options.seed,
@@ -282,14 +283,23 @@ function prepare(
   };
 }
 
+/** Whatever is wrong there, the user has to change the command line or the environment. */
+function orUsageError<T>(read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    throw new UsageError((error as Error).message);
+  }
+}
+
 /** Checks the workload's parameters now, and makes a new plan for each client. */
 function planMaker(name: string, parameters: readonly string[], zoo: ModelDir) {
   const surroundings = {
     zoo: zoo.names,
     azureTraceDir: Deno.env.get("AZURE_TRACE_DIR") || null,
   };
+  const workload = orUsageError(() => findWorkload(name));
   try {
-    const workload = findWorkload(name);
     for (const { model } of workload.plan(parameters, surroundings).uses) zoo.pathOf(model);
     return () => workload.plan(parameters, surroundings);
   } catch (error) {

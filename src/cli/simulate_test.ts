@@ -35,12 +35,15 @@ Deno.test("the same arguments write the same logs, byte for byte, and other seed
 
 Deno.test("what cannot be simulated is answered with 2 and what was wrong", async () => {
   await using processes = new Processes();
+  const logs = await Deno.makeTempDir();
+  const kept = join(logs, "clockwork_request_log.tsv");
+  await Deno.writeTextFile(kept, "rows\n".repeat(1000));
   const cases: [string[], RegExp][] = [
     [
       ["INFER5", "--", "simple"],
       /unknown scheduler "INFER5": those that can be simulated are INFER4/,
     ],
-    [["INFER4", "--", "nothing"], /unknown workload `nothing`/],
+    [["INFER4", "--", "nothing"], /^error: unknown workload `nothing`/],
     [
       ["INFER4", "--", "poisson-open-loop", "x", "1"],
       /`poisson-open-loop`: parameter num_models is "x"/,
@@ -50,8 +53,16 @@ Deno.test("what cannot be simulated is answered with 2 and what was wrong", asyn
     [["INFER4", "--duration", "long", "--", "simple"], /Expected a time such as/],
   ];
   await Promise.all(cases.map(async ([args, message]) => {
-    const { code, stderr } = await processes.start(["simulate", ...args]).ended;
+    const { code, stderr } = await processes.start(["simulate", "--log-dir", logs, ...args]).ended;
     assert.equal(code, 2, stderr);
     assert.match(stderr, message);
   }));
+  // A typing mistake must not cost the logs of the run before.
+  assert.equal((await Deno.stat(kept)).size, 5000);
+  await Deno.remove(logs, { recursive: true });
+
+  const elsewhere = { CLOCKWORK_MODEL_DIR: join(logs, "nowhere") };
+  const { code, stderr } = await processes.start(["simulate", "INFER4", "simple"], elsewhere).ended;
+  assert.equal(code, 2);
+  assert.match(stderr, /^error: cannot list the model directory .* set CLOCKWORK_MODEL_DIR .*\n$/);
 });

@@ -75,8 +75,10 @@ export class WorkerConnections {
         await this.#connect(member);
       } catch (error) {
         const { message } = error as Error;
-        // One that is there and refuses need not be started.
-        const advice = message.includes("the peer closed:") ? "" : "; start the worker first";
+        // Whoever is there need not be started.
+        const advice = message.includes("did not take the connection")
+          ? ""
+          : "; start the worker first";
         throw new CliError(message + advice);
       }
       console.log("Connection established");

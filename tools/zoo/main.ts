@@ -5,6 +5,7 @@
  */
 import { Command, InvalidArgumentError } from "commander";
 import { join } from "node:path";
+import { parseInteger } from "../../src/cli/options/parse.ts";
 import { nearest } from "../../src/client/nearest.ts";
 import { seededFill } from "./graph.ts";
 import { buildNetwork, onnxNames } from "./onnx.ts";
@@ -18,11 +19,6 @@ function known(name: string, previous: string[] | undefined): string[] {
     );
   }
   return [...(previous ?? []), name];
-}
-
-function seed(text: string): number {
-  if (!/^\d{1,10}$/.test(text)) throw new InvalidArgumentError("Expected a whole number.");
-  return Number(text);
 }
 
 function write(names: readonly string[], options: { output: string; seed: number }): void {
@@ -46,7 +42,8 @@ if (import.meta.main) {
     .description("Writes well-known networks as ONNX files with seeded weights.")
     .argument("<names...>", `networks: ${onnxNames.join(", ")}`, known)
     .option("-o, --output <dir>", "directory for NAME/model.onnx", "models")
-    .option("--seed <n>", "seed of the weights", seed, 1)
+    .option("--seed <n>", "seed of the weights", parseInteger(0, 0xffff_ffff), 1)
+    .exitOverride(({ exitCode }) => Deno.exit(exitCode === 0 ? 0 : 2))
     .action(write);
   try {
     command.parse(["deno", "zoo", ...Deno.args]);

@@ -46,6 +46,9 @@ function scheduler(clock: Clock): Figure {
 
 async function device(clock: Clock): Promise<Figure[]> {
   const directory = Deno.makeTempDirSync({ prefix: "clockwork-profile-" });
+  const remove = () => Deno.removeSync(directory, { recursive: true });
+  // Of a person who does not wait for the end.
+  globalThis.addEventListener("unload", remove);
   try {
     const { device, report, flop } = await benchmarkDevice(clock, directory);
     return report.model.batchSizes.map((size, i) => {
@@ -64,6 +67,7 @@ async function device(clock: Clock): Promise<Figure[]> {
     if (error instanceof NoDeviceError || error instanceof CheckError) return [];
     throw error;
   } finally {
-    Deno.removeSync(directory, { recursive: true });
+    globalThis.removeEventListener("unload", remove);
+    remove();
   }
 }

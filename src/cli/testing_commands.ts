@@ -76,7 +76,7 @@ async function taskProblem([name = "", ...args]: readonly string[]): Promise<str
   const tasks: Readonly<Record<string, { command: string }>> = config.tasks;
   const task = tasks[name];
   if (task === undefined) return `no task ${name} in deno.json`;
-  const [, own] = task.command.split(" main.ts");
+  const own = /^deno run .* main\.ts(.*)$/.exec(task.command)?.[1];
   return own === undefined ? null : await argumentsProblem([...shellWords(own), ...args]);
 }
 

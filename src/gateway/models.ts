@@ -30,8 +30,12 @@ export class NamedModel {
     return this.#groups[0]!;
   }
 
+  /** Of those that stay: what is being unloaded does not count. */
   get copies(): number {
-    return this.#groups.reduce((sum, { copies }) => sum + copies, 0);
+    return this.#groups.reduce(
+      (sum, { copies, status }) => status === "unloading" ? sum : sum + copies,
+      0,
+    );
   }
 
   /** Copies as they were loaded: groups of consecutive ids. */

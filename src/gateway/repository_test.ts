@@ -45,6 +45,19 @@ Deno.test("models are loaded once, to as many copies as are asked for", async ()
   assert.match(await rig.failure(rig.post("/v2/repository/models/m/unload", {})), /^404 /);
 });
 
+Deno.test("copies that are being unloaded do not count: who asks for one gets one that stays", async () => {
+  const rig = await rigOf();
+  await rig.post(load, { parameters: { copies: 2 } });
+  rig.controller.models = rig.controller.models.map((model) => ({
+    ...model,
+    model_status: "unloading",
+  }));
+  rig.controller.changed();
+  assert.deepEqual(await (await rig.post(load, {})).json(), { name: "m", copies: 1 });
+  const [, second] = rig.controller.asked.filter(({ kind }) => kind === "LoadModelRequest");
+  assert.equal((second!.header as { no_of_copies: number }).no_of_copies, 1);
+});
+
 Deno.test("the index tells states, and may be of what is ready only", async () => {
   const rig = await rigOf();
   const states = ["ready", "unavailable", "unloading"];

@@ -165,7 +165,9 @@ export class Watch {
     if (stream.desiredSize !== null && stream.desiredSize > 0) {
       stream.enqueue(this.#encoder.encode(text));
     } else {
-      this.#end(page);
+      // Not closed, which would keep what waits until it is read.
+      this.#forget(page);
+      stream.error(new Error("the browser does not read"));
     }
   }
 }

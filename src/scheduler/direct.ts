@@ -13,27 +13,27 @@ import type {
 } from "./scheduler.ts";
 import { unplannedAction } from "./unplanned.ts";
 
-/** Weights that are in use when they are to leave are sent away again after this. */
+/** If weights to evict are still in use, the eviction is repeated after this. */
 const EVICT_RETRY_NS = 10 * MS;
 
 interface Resident<R extends Request> {
   readonly spec: ModelSpec;
-  /** Requests that wait for the weights; null once they are here. */
+  /** Requests that wait for the weights; null once these are loaded. */
   waiting: R[] | null;
 }
 
 interface DirectGpu<R extends Request> {
   readonly spec: GpuSpec;
   freePages: number;
-  /** Models whose weights are here or sent for, longest ago first. */
+  /** Models whose weights are loaded or being loaded, oldest first. */
   readonly resident: Map<number, Resident<R>>;
   readonly inFlight: Set<InferAction<R>>;
 }
 
 /**
- * DIRECT forwards each request at once, alone, to the GPU its model was given to when it was first
- * asked for; weights are loaded then, and the models loaded longest ago make room. It plans nothing, and
- * only waits for weights: a yardstick for INFER4, and the simplest way to see a worker work.
+ * DIRECT forwards each request at once, alone, to its model's GPU. A model gets its GPU, and its weights
+ * are loaded there, with its first request; the models loaded longest ago make room. DIRECT plans nothing
+ * and waits only for weights: a yardstick for INFER4, and the simplest way to see a worker at work.
  */
 export class Direct<R extends Request> implements Scheduler<R> {
   readonly #clock: Clock;
@@ -114,7 +114,7 @@ export class Direct<R extends Request> implements Scheduler<R> {
       const resident = gpu?.spec === action.gpu ? gpu.resident.get(action.modelId) : undefined;
       if (gpu === undefined || resident === undefined) return;
       if (status !== ActionStatus.success) {
-        // Sent for again by the next request.
+        // The next request loads it again.
         this.#forget(gpu, action.modelId, message);
         return;
       }
@@ -142,7 +142,7 @@ export class Direct<R extends Request> implements Scheduler<R> {
     }
   }
 
-  /** Chooses the next GPU in turn that the model fits on, and sends for the weights. */
+  /** Chooses the next GPU, in turn, on which the model fits, and loads the weights there. */
   #place(modelId: number): DirectGpu<R> | undefined {
     const specs = this.#models.get(modelId)!;
     for (let i = 0; i < this.#gpus.length; i++) {
@@ -171,7 +171,7 @@ export class Direct<R extends Request> implements Scheduler<R> {
     this.#host.send(action);
   }
 
-  /** The weights are not here any more; what waits for them is refused with `message`. */
+  /** The weights are no longer there; requests that wait for them are refused with `message`. */
   #forget(gpu: DirectGpu<R>, modelId: number, message: string): void {
     const resident = gpu.resident.get(modelId);
     if (resident === undefined) return;

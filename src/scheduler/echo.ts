@@ -12,8 +12,8 @@ import type {
 const NOWHERE: GpuSpec = { workerId: 0, gpuId: 0, pages: 0 };
 
 /**
- * ECHO answers each request at once, without a worker, with an output of zeros: what clients, network
- * and controller can do by themselves.
+ * ECHO answers each request at once, without a worker, with an output of zeros. It shows what clients,
+ * network and controller can do.
  */
 export class Echo<R extends Request> implements Scheduler<R> {
   readonly #host: SchedulerHost<R>;

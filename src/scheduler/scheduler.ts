@@ -1,7 +1,7 @@
 /**
- * What a scheduler is: a deterministic state machine that is told what happens (models, GPUs,
- * requests, results) and tells its host what to do (actions, answers). It does no I/O; its only other
- * contact is a Clock. All times are nanoseconds of the controller's clock.
+ * The interface of schedulers. A scheduler is a deterministic state machine that is told what happens
+ * (models, GPUs, requests, results) and tells its host what to do (actions, answers). It does no I/O; its
+ * only other dependency is a Clock. All times are in nanoseconds of the controller's clock.
  */
 import type { ActionStatus, RequestStatus } from "../core/status.ts";
 
@@ -9,16 +9,16 @@ import type { ActionStatus, RequestStatus } from "../core/status.ts";
 export interface Request {
   readonly modelId: number;
   readonly arrivalNs: number;
-  /** The answer should be with the controller by then. */
+  /** The controller should have the answer by then. */
   readonly deadlineNs: number;
-  /** Bytes that travel to the worker. */
+  /** Bytes to send to the worker. */
   readonly inputBytes: number;
 }
 
 /** A GPU of a worker. */
 export interface GpuSpec {
   readonly workerId: number;
-  /** Its number at the worker. */
+  /** Its number on the worker. */
   readonly gpuId: number;
   /** Pages of its weights cache. */
   readonly pages: number;
@@ -27,7 +27,7 @@ export interface GpuSpec {
 /** A model as one worker reported it. */
 export interface ModelSpec {
   readonly weightsPages: number;
-  /** Ascending, beginning with 1. */
+  /** Ascending, starting with 1. */
   readonly batchSizes: readonly number[];
   /** Execution time of each batch size. */
   readonly execNs: readonly number[];
@@ -42,11 +42,13 @@ interface Action {
   /** The window in which it must start. */
   readonly earliestNs: number;
   readonly latestNs: number;
-  /** How long it is predicted to take. */
+  /** Predicted duration. */
   readonly expectedNs: number;
-  /** When it is predicted to end. */
+  /** Predicted end. */
   readonly expectedEndNs: number;
-  /** For telemetry: requests waiting for this model, and GPUs that hold it, when this was decided. */
+  /**
+   * For telemetry: requests waiting for this model, and GPUs that held it, at the time of the decision.
+   */
   readonly queued: number;
   readonly copiesLoaded: number;
 }
@@ -77,11 +79,11 @@ export interface SchedulerHost<R extends Request> {
   send(action: SchedulerAction<R>): void;
   /** Answers a request that got no result. */
   refuse(request: R, status: Exclude<RequestStatus, 0>, message: string): void;
-  /** Answers the requests of an action that ended well. */
+  /** Answers the requests of a successful action. */
   succeed(action: InferAction<R>): void;
   /**
-   * Time that `bytes` take from here to the worker, and (0 bytes) a message from the worker to here.
-   * An estimate from what was measured.
+   * Estimated time, from measurements, for sending `bytes` to the worker; with 0 bytes, for a message in
+   * either direction.
    */
   transferNs(workerId: number, bytes: number): number;
 }
@@ -89,17 +91,17 @@ export interface SchedulerHost<R extends Request> {
 /** A policy. Every request submitted is answered exactly once, whatever happens to GPUs and models. */
 export interface Scheduler<R extends Request> {
   addGpu(gpu: GpuSpec): void;
-  /** The GPU is gone: its actions will have no outcome. */
+  /** The GPU is lost: its actions will have no outcome. */
   removeGpu(gpu: GpuSpec): void;
   /**
-   * Tells which workers can run a model, in place of what was told before. Copies of a model should
-   * share one map, which must not change afterwards.
+   * Says which workers can run a model, replacing what was said before. Copies of a model should share one
+   * map, which must not change afterwards.
    */
   setModel(modelId: number, specs: ReadonlyMap<number, ModelSpec>): void;
-  /** The model is no more: what waits for it is refused, and its weights are evicted. */
+  /** The model has been unloaded: its waiting requests are refused, and its weights are evicted. */
   removeModel(modelId: number): void;
   submit(request: R): void;
   onOutcome(action: SchedulerAction<R>, outcome: ActionOutcome): void;
-  /** Answers all that waits, with `status`, and takes no more. */
+  /** Refuses all waiting requests with `status`, and all later ones. */
   close(status: Exclude<RequestStatus, 0>, message: string): void;
 }

@@ -11,19 +11,19 @@ import type {
 } from "./scheduler.ts";
 import { unplannedAction } from "./unplanned.ts";
 
-/** Executions that a GPU always has to do. */
+/** Executions that each GPU always has outstanding. */
 const INFERS = 2;
-/** A GPU whose action failed is left alone for a moment, so that a lasting fault does not spin. */
+/** Pause after a failed action, so that a lasting fault does not cause a busy loop. */
 const PAUSE_NS = 10 * MS;
 
 interface StressGpu {
   readonly spec: GpuSpec;
   freePages: number;
-  /** Models whose weights are there, longest first. */
+  /** Models whose weights are loaded, oldest first. */
   readonly loaded: Map<number, ModelSpec>;
-  /** The transfer under way, a load or the eviction that makes room for one. */
+  /** The transfer in progress, a load or the eviction that makes room for one. */
   transferring: boolean;
-  /** Models of the executions it has to do. */
+  /** Models of its outstanding executions. */
   readonly running: number[];
   /** Next model to load, and next to run. */
   nextLoad: number;
@@ -32,8 +32,8 @@ interface StressGpu {
 }
 
 /**
- * STRESS drives workers as hard as it can, without clients: each GPU always has executions of the
- * largest batch to do, and always a transfer of weights, for which the model loaded longest ago leaves.
+ * STRESS drives workers as hard as it can, without clients: each GPU always has executions of the largest
+ * batch outstanding, and a transfer of weights, for which the model loaded longest ago is evicted.
  */
 export class Stress<R extends Request> implements Scheduler<R> {
   readonly #clock: Clock;
@@ -80,7 +80,7 @@ export class Stress<R extends Request> implements Scheduler<R> {
       const spec = gpu.loaded.get(id);
       if (spec === undefined) continue;
       gpu.loaded.delete(id);
-      // The worker forgets the model, and its weights with it.
+      // The worker removes the model and its weights.
       gpu.freePages += spec.weightsPages;
     }
     this.#forget(id);
@@ -120,7 +120,7 @@ export class Stress<R extends Request> implements Scheduler<R> {
     } else if (ok) {
       gpu.freePages += spec.weightsPages;
     } else {
-      // Still there: it is the newest now, and another leaves next.
+      // It is still there: it counts as the newest now, and another is evicted next.
       gpu.loaded.set(modelId, spec);
     }
   }
@@ -140,7 +140,7 @@ export class Stress<R extends Request> implements Scheduler<R> {
     }
   }
 
-  /** Loads the next model that is not there; or first evicts one, if it does not fit or all are there. */
+  /** Loads the next model that is not loaded, or first evicts one if it does not fit or all are loaded. */
   #transfer(gpu: StressGpu): void {
     for (let i = 0; i < this.#models.length; i++) {
       const { id } = this.#models[gpu.nextLoad % this.#models.length]!;
@@ -163,7 +163,7 @@ export class Stress<R extends Request> implements Scheduler<R> {
   }
 
   #evictOldest(gpu: StressGpu): void {
-    // The last one stays: executions need something to run.
+    // The last one stays, because executions need a model.
     if (gpu.loaded.size < 2) return;
     const modelId = [...gpu.loaded.keys()].find((id) => !gpu.running.includes(id));
     if (modelId === undefined) return;

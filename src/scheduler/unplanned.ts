@@ -1,10 +1,10 @@
 import { type Clock, SECOND } from "../core/clock.ts";
 import type { GpuSpec } from "./scheduler.ts";
 
-/** How long a worker may take to come to an action that is not planned: long queues may build up. */
+/** How long an unplanned action may wait on a worker, since long queues may build up. */
 const PATIENCE_NS = 10 * SECOND;
 
-/** What all actions of a scheduler have that does not plan: they may start now, or much later. */
+/** The common fields of the actions of schedulers that do not plan: these may start now or much later. */
 export function unplannedAction(
   clock: Clock,
   gpu: GpuSpec,

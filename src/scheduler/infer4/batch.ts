@@ -2,23 +2,23 @@
 import type { Request } from "../scheduler.ts";
 import type { RequestQueue } from "./request_queue.ts";
 
-/** A choice: `count` requests from `from` on, run as batch size number `index`. */
+/** A batch: `count` requests from position `from`, run at the model's batch size number `index`. */
 export interface Batch {
   readonly from: number;
   readonly count: number;
   readonly index: number;
 }
 
-/** What is known of a model on the GPU in question. */
+/** Predictions for a model on one GPU. */
 export interface BatchTimes {
   readonly batchSizes: readonly number[];
   /** Predicted execution time of batch size number `index`. */
   execNs(index: number): number;
-  /** When its results would be with the controller, if it ran next. */
+  /** When its results would reach the controller if it ran next. */
   finishNs(index: number): number;
 }
 
-/** Index of the largest batch size that `waiting` requests fill; -1 when none wait. */
+/** Index of the largest batch size that `waiting` requests fill; -1 if none are waiting. */
 export function largestFilled(batchSizes: readonly number[], waiting: number): number {
   let index = batchSizes.length - 1;
   while (index >= 0 && batchSizes[index]! > waiting) index--;
@@ -26,16 +26,16 @@ export function largestFilled(batchSizes: readonly number[], waiting: number): n
 }
 
 /**
- * Chooses a batch from a model's queue for a GPU. Null when no request could be in time there.
+ * Chooses a batch from a model's queue for a GPU; null if no request could be in time there.
  *
- * The most urgent request that can still be in time begins the batch, with as many after it as its
- * deadline allows and make good use of the GPU: the batch with most requests per unit of time, which
- * may have some places left empty (three requests as a batch of four, rather than two and one).
+ * The batch starts with the most urgent request that can still be in time, followed by as many others as
+ * its deadline allows and as use the GPU best: the batch with the most requests per unit of time. Some
+ * places may stay empty (three requests run as a batch of four, rather than as two and one).
  *
- * When the most urgent request leaves time only for a batch that makes worse use of the GPU than one
- * without it, there is a choice. While the GPU keeps up, nobody need miss a deadline, and the request
- * is served. When that would make others late (`pressed`), somebody must be: batches that waste time
- * would cost most requests their deadlines, so the requests in the way are passed over.
+ * The most urgent request may leave time only for a batch that uses the GPU worse than one without it.
+ * While the GPU keeps up, nobody has to miss a deadline, so the request is served. If that would make
+ * others late (`pressed`), the requests in the way are passed over: somebody must be late, and inefficient
+ * batches would make most requests miss their deadlines.
  */
 export function chooseBatch<R extends Request>(
   queue: RequestQueue<R>,
@@ -55,7 +55,9 @@ export function chooseBatch<R extends Request>(
   return withoutHead;
 }
 
-/** The batch with most requests per unit of time, of those that begin at `begin(index)` and are in time. */
+/**
+ * The batch with the most requests per unit of time, of those that start at `begin(index)` and are in time.
+ */
 function bestBatch<R extends Request>(
   queue: RequestQueue<R>,
   { batchSizes, execNs, finishNs }: BatchTimes,
@@ -65,13 +67,13 @@ function bestBatch<R extends Request>(
   const waiting = queue.length;
   let best: Batch | null = null;
   let bestRate = 0;
-  // One size larger than the waiting requests fill: beyond that, more than half the places are empty.
+  // At most one size larger than the waiting requests fill: beyond that, most places would be empty.
   const last = Math.min(largestFilled(batchSizes, waiting - head) + 1, batchSizes.length - 1);
   for (let index = last; index >= 0; index--) {
     const from = begin(index);
     if (from >= waiting || finishNs(index) > queue.at(from).deadlineNs) continue;
     const count = Math.min(batchSizes[index]!, waiting - from);
-    // A batch that a smaller size holds too would be run as that one.
+    // A batch that fits a smaller size is run at that size.
     if (index > 0 && count <= batchSizes[index - 1]!) continue;
     const rate = count / execNs(index);
     if (rate > bestRate) {

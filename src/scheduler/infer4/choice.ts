@@ -4,14 +4,14 @@ import type { Request } from "../scheduler.ts";
 import { type Batch, largestFilled } from "./batch.ts";
 import type { Placement } from "./state.ts";
 
-/** Batches looked ahead at to see whether a GPU is pressed. */
+/** How many batches to look ahead to see whether a GPU is pressed. */
 const MAX_LOOKAHEAD = 32;
-/** Slack that models which are made to wait for a better use of the GPU are left with. */
+/** Slack that remains for models which wait while another one uses the GPU better. */
 const REGRET_NS = 7 * MS;
-/** How much better the use of a GPU must be for a less urgent model to go first. */
+/** How much better a less urgent model must use the GPU to go first. */
 const WORTHWHILE = 1.05;
 
-/** The latest moment at which the largest batch that waits could start in time. */
+/** The latest moment at which the largest waiting batch could start and still be in time. */
 export function latestStartOf<R extends Request>(
   { model: { queue }, estimates, spec }: Placement<R>,
 ): number {
@@ -20,9 +20,9 @@ export function latestStartOf<R extends Request>(
 }
 
 /**
- * The placement to run next: the most urgent, or one that makes better use of the GPU, if running that
- * first makes nobody late. Models whose requests have gathered are served while those of others still
- * gather.
+ * The placement to run next: the most urgent one, or one that uses the GPU better, if running that first
+ * makes nobody late. Models with many waiting requests are thus served while requests for others
+ * accumulate.
  */
 export function pickNext<R extends Request>(urgent: Placement<R>, freeNs: number): Placement<R> {
   const { ready } = urgent.gpu;
@@ -42,9 +42,9 @@ export function pickNext<R extends Request>(urgent: Placement<R>, freeNs: number
 }
 
 /**
- * Whether requests would be late if this GPU ran a small batch next, which ends at `endNs`: those of
- * the same model behind it, in batches as `large`, or the best batches of the GPU's other models.
- * Work is taken to be shared evenly by the GPUs that hold a model.
+ * Whether requests would be late if this GPU ran a small batch next, which ends at `endNs`: those of the
+ * same model behind it, in batches like `large`, or the best batches of the GPU's other models. Assumes
+ * that the GPUs that hold a model share its work evenly.
  */
 export function pressed<R extends Request>(
   placement: Placement<R>,
@@ -67,7 +67,8 @@ export function pressed<R extends Request>(
 
 /** Whether the GPU's other models would be late if this one ran next, until `endNs`. */
 function othersLate<R extends Request>(placement: Placement<R>, endNs: number): boolean {
-  // The head of a heap is not sorted, but holds nearly all of the most urgent; more would cost too much.
+  // The head of a heap is not sorted, but has nearly all of the most urgent ones; more would be too
+  // expensive.
   const others = placement.gpu.ready.items().slice(0, 2 * MAX_LOOKAHEAD)
     .filter((other) => other !== placement && other.model.queue.length > 0)
     .sort((a, b) => a.latestStartNs - b.latestStartNs);
@@ -81,7 +82,10 @@ function othersLate<R extends Request>(placement: Placement<R>, endNs: number): 
   return false;
 }
 
-/** The batch size with most requests per unit of time for what waits, and that rate; 0 when none waits. */
+/**
+ * The batch size with the most requests per unit of time for the waiting requests, and that rate; 0 if none
+ * wait.
+ */
 function bestUse<R extends Request>(
   { spec, estimates, model }: Placement<R>,
 ): { readonly index: number; readonly rate: number } {

@@ -1,12 +1,12 @@
-/** How many measurements an estimate looks back on. */
+/** Number of measurements on which an estimate is based. */
 export const ESTIMATE_WINDOW = 10;
 
 /**
- * Predicts a duration: the 99th percentile (nearest rank) of the last ten measurements. Of ten values
- * that is the largest. The profile counts as the first measurement.
+ * Predicts a duration: the 99th percentile (nearest rank) of the last ten measurements, which is the
+ * largest of them. The profile counts as the first measurement.
  */
 export class Estimator {
-  /** A plain array: there are several for each model and worker, and typed arrays are large. */
+  /** A plain array: there are several per model and worker, and typed arrays are large. */
   readonly #window: number[];
   #next = 0;
   #estimateNs: number;
@@ -34,7 +34,7 @@ export class Estimator {
     else if (replacedNs === this.#estimateNs) this.#estimateNs = Math.max(...window);
   }
 
-  /** Takes the largest measurements for as large as the next smaller one. */
+  /** Replaces the largest measurements by the next smaller one. */
   forgetLargest(): void {
     const smaller = this.#window.filter((ns) => ns < this.#estimateNs);
     if (smaller.length === 0) return;

@@ -2,12 +2,14 @@ import { type Clock, MS } from "../../core/clock.ts";
 import type { Request } from "../scheduler.ts";
 import type { Model } from "./state.ts";
 
-/** Models whose requests may become hopeless within the same so many nanoseconds are looked at together. */
+/**
+ * Models whose requests may become hopeless within the same interval of this length are checked together.
+ */
 const BUCKET_NS = 5 * MS;
 
 /**
- * Wakes for models whose most urgent request may have become hopeless. Most never do: they are served
- * long before. So a model costs one step to note, and a timer is shared by all of the same 5 ms.
+ * Calls back for models whose most urgent request may have become hopeless. Most never do, since they are
+ * served long before. Registering a model is therefore O(1), and all models of the same 5 ms share a timer.
  */
 export class Expiry<R extends Request> {
   readonly #clock: Clock;
@@ -19,7 +21,9 @@ export class Expiry<R extends Request> {
     this.#onDue = onDue;
   }
 
-  /** Calls `onDue` within 5 ms after `dueNs`, unless the model is noted for an earlier time already. */
+  /**
+   * Calls `onDue` within 5 ms after `dueNs`, unless the model is already registered for an earlier time.
+   */
   note(model: Model<R>, dueNs: number): void {
     const present = Math.floor(this.#clock.now() / BUCKET_NS);
     const bucket = Math.max(present, Math.floor(dueNs / BUCKET_NS)) + 1;
@@ -38,7 +42,7 @@ export class Expiry<R extends Request> {
     const models = this.#buckets.get(bucket)!;
     this.#buckets.delete(bucket);
     for (const model of models) {
-      // Noted again for an earlier time, it has been looked at then.
+      // If it was registered again for an earlier time, it has been checked then.
       if (model.expiryBucket !== bucket) continue;
       model.expiryBucket = Infinity;
       this.#onDue(model);

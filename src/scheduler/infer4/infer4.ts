@@ -1,11 +1,11 @@
 /**
  * INFER4, the scheduler: predicts every action and plans it so that requests meet their deadlines.
  *
- * Requests wait in their model's queue, earliest deadline first. A GPU is given its next action when its
- * predicted free time comes so near that the action must be on its way, at most schedule_ahead from now.
- * It takes the model, of those loaded on it, whose best batch must start soonest, or one that uses the GPU
- * better if that makes nobody late. Nothing polls: a request, an outcome, or a timer at that moment makes
- * a GPU look for work. docs/scheduler.md has it all, with an example.
+ * Requests wait in their model's queue, earliest deadline first. A GPU gets its next action when its
+ * predicted free time is so near that the action must be sent, at most schedule_ahead from now. Of the
+ * models loaded on it, the GPU takes the one whose best batch must start first, or one that uses the GPU
+ * better if that makes nobody late. There is no polling: a request, an outcome, or a timer at that moment
+ * makes a GPU look for work. docs/scheduler.md describes all of this, with an example.
  */
 import { type Clock, MS } from "../../core/clock.ts";
 import { ActionStatus, RequestStatus } from "../../core/status.ts";
@@ -33,11 +33,11 @@ import {
   type WeightsWork,
 } from "./state.ts";
 
-/** A GPU with nothing new to tell is not looked at more often than this. */
+/** A GPU without news is not examined more often than this. */
 const MIN_WAKE_NS = MS / 2;
-/** Beyond the time that its inputs travel, how long before the GPU is free an action is sent. */
+/** How long before the GPU is free an action is sent, in addition to the travel time of its inputs. */
 const LEAD_NS = 2 * MS;
-/** From so long before its latest start on, a request is checked for whether it can still be in time. */
+/** How long before its latest start a request is first checked for whether it can still be in time. */
 const BUSY_NS = 25 * MS;
 
 export interface Holdings {
@@ -92,7 +92,7 @@ export class Infer4<R extends Request> implements Scheduler<R> {
     this.#loads.pump();
   }
 
-  /** What is believed to be on a GPU; null if that is not used. For comparing with what is there. */
+  /** What INFER4 believes is on a GPU; null if the GPU is not used. For comparison with the truth. */
   holdings({ workerId, gpuId }: Omit<GpuSpec, "pages">): Holdings | null {
     const gpu = this.#gpus.get(gpuKey({ workerId, gpuId, pages: 0 }));
     if (gpu === undefined) return null;
@@ -148,7 +148,7 @@ export class Infer4<R extends Request> implements Scheduler<R> {
     }
     const work = action as InferWork<R>;
     const { gpu } = work.placement;
-    // Of a lost GPU, or told twice: its requests have been taken care of.
+    // The GPU was lost, or this is a duplicate: its requests have been taken care of.
     if (!gpu.inFlight.delete(work)) return;
     work.placement.outstanding--;
     this.#noteNetwork(gpu);
@@ -162,7 +162,7 @@ export class Infer4<R extends Request> implements Scheduler<R> {
       gpu.exec.remove(work, null);
       this.#onInferFailed(work, outcome);
     }
-    // Weights that nothing uses any more may make room for others.
+    // Weights that are no longer in use may make room for others.
     if (work.placement.outstanding === 0) {
       if (work.placement.model.removed) this.#loads.evictRemoved(work.placement.model);
       this.#loads.pump();
@@ -178,12 +178,12 @@ export class Infer4<R extends Request> implements Scheduler<R> {
     for (const gpu of this.#gpus.values()) gpu.timer?.cancel();
   }
 
-  /** The network is measured all the time; each result is an occasion to look. */
+  /** The network is measured all the time; each result is an occasion to read its estimate. */
   #noteNetwork({ spec, exec, loads }: Gpu<R>): void {
     exec.resultDelayNs = loads.resultDelayNs = this.#host.transferNs(spec.workerId, 0);
   }
 
-  /** What the options allow of a model's specs. Copies share the map, and so share what it makes. */
+  /** The part of a model's specs that the options allow. Copies share the map, and thus the result. */
   #runs(specs: ReadonlyMap<number, ModelSpec>): Runs {
     let runs = this.#runsOf.get(specs);
     if (runs === undefined) {
@@ -214,8 +214,8 @@ export class Infer4<R extends Request> implements Scheduler<R> {
     this.#loads.addDemand(model, request, 1);
     if (hopelessNs > 0) {
       doubtEstimates(model, nowNs);
-      // Its demand counts until its deadline all the same: a model whose first requests come too late
-      // would otherwise never be loaded for those after them.
+      // Its demand counts until its deadline anyway: a model whose first requests cannot be in time would
+      // otherwise never be loaded for later ones.
       this.#clock.at(request.deadlineNs, () => {
         this.#loads.addDemand(model, request, -1);
       });
@@ -233,8 +233,8 @@ export class Infer4<R extends Request> implements Scheduler<R> {
     if (gpu !== undefined) {
       const placement = gpu.placements.get(model.id)!;
       this.#makeReady(placement);
-      // A GPU that waits for its time has been looked at. What can change that is a batch that must be on
-      // its way sooner: one that is now full, or has larger inputs.
+      // A GPU with a timer has been examined. Only a batch that must be sent earlier can change that: one
+      // that is now full, or has larger inputs.
       const due = gpu.exec.freeNs(nowNs) - nowNs <= this.#leadNs(placement);
       if (gpu.timer === null || due) this.#schedule(gpu);
     }
@@ -242,7 +242,7 @@ export class Infer4<R extends Request> implements Scheduler<R> {
     if (waiting > 0) {
       if (wasEmpty || index === 0) this.#armExpiry(model);
       const batchSizes = model.placements[0]?.spec.batchSizes;
-      // Only now has the best batch changed, and with it the moment by which it must start.
+      // Only now has the best batch changed, and with it its latest start.
       if (wasEmpty || index === 0 || batchSizes?.includes(waiting)) {
         for (const placement of model.placements) this.#wake(placement);
       }
@@ -250,7 +250,7 @@ export class Infer4<R extends Request> implements Scheduler<R> {
     this.#loads.pump(model);
   }
 
-  /** Lets the placement's GPU know that its model has requests waiting, and how urgent they are. */
+  /** Tells the placement's GPU that its model has waiting requests, and how urgent they are. */
   #makeReady(placement: Placement<R>): void {
     const { gpu, model } = placement;
     if (placement.state !== "loaded" || model.queue.length === 0) return;
@@ -264,7 +264,7 @@ export class Infer4<R extends Request> implements Scheduler<R> {
     }
   }
 
-  /** As makeReady, and sees to it that the GPU looks for work when it may. */
+  /** As makeReady; also makes the GPU look for work when it may. */
   #wake(placement: Placement<R>): void {
     this.#makeReady(placement);
     const { gpu } = placement;
@@ -307,8 +307,8 @@ export class Infer4<R extends Request> implements Scheduler<R> {
   }
 
   /**
-   * How long before the GPU is free the placement's next batch is sent. A batch that is full gains nothing
-   * by waiting; another is sent only when it must be on its way, as requests may yet join it.
+   * How long before the GPU is free the placement's next batch is sent. A full batch gains nothing by
+   * waiting; any other batch is sent as late as possible, since requests may still join it.
    */
   #leadNs({ gpu, model, spec }: Placement<R>): number {
     const { scheduleAheadNs } = this.#options;
@@ -323,7 +323,7 @@ export class Infer4<R extends Request> implements Scheduler<R> {
 
   /** Makes the GPU look for work at `wakeNs`. */
   #armTimer(gpu: Gpu<R>, wakeNs: number, nowNs: number): void {
-    // A GPU that is overdue comes no nearer with time: it is looked at again and again, but not spun on.
+    // An overdue GPU gets no nearer to being free with time, so it is examined repeatedly, but with pauses.
     gpu.timer = this.#clock.at(Math.max(wakeNs, nowNs + MIN_WAKE_NS), () => {
       gpu.timer = null;
       this.#schedule(gpu);
@@ -334,7 +334,7 @@ export class Infer4<R extends Request> implements Scheduler<R> {
   #dispatch(placement: Placement<R>, freeNs: number, nowNs: number): void {
     const { gpu, model, estimates } = placement;
     const { batchSizes } = placement.spec;
-    // What the requests bring, which is nothing when workers make the inputs. They are alike, as a rule.
+    // The size of the requests' inputs, which is 0 if workers make them up. Usually all are the same.
     const { inputBytes } = model.queue.at(0);
     const { workerId } = gpu.spec;
     const returnNs = this.#prospects.returnNs(workerId);
@@ -370,8 +370,8 @@ export class Infer4<R extends Request> implements Scheduler<R> {
     const requests = model.queue.take(batch.from, batch.count);
     const expectedNs = estimates.exec[batch.index]!.ns;
     const startNs = Math.max(freeNs, arrivesNs);
-    // To start later than this would be to miss the deadline: the worker rejects it instead, and the
-    // GPU is free for those that can still be in time.
+    // A later start would miss the deadline. The worker then rejects the action, and the GPU is free for
+    // requests that can still be in time.
     const lastStartNs = requests[0]!.deadlineNs - expectedNs - (returnNs - SAFETY_NS);
     const work: InferWork<R> = {
       type: "Infer",
@@ -414,7 +414,7 @@ export class Infer4<R extends Request> implements Scheduler<R> {
         this.#retry(work, RequestStatus.couldNotStartInTime, message);
         break;
       case ActionStatus.shuttingDown:
-        // It will take nothing more: others are to be given what it refuses.
+        // It accepts nothing more: others must get what it rejects.
         work.placement.gpu.exec.distrust(this.#clock.now());
         this.#retry(work, RequestStatus.error, message);
         break;
@@ -423,7 +423,7 @@ export class Infer4<R extends Request> implements Scheduler<R> {
         this.#retry(work, RequestStatus.couldNotStartInTime, message);
         break;
       default:
-        // A GPU that fails at once is free at once: it must not draw all requests to itself.
+        // A GPU that fails immediately is also free immediately: it must not attract all requests.
         if (status === ActionStatus.runtimeError) {
           work.placement.gpu.exec.distrust(this.#clock.now());
         }
@@ -434,7 +434,7 @@ export class Infer4<R extends Request> implements Scheduler<R> {
     }
   }
 
-  /** Queues an action's requests again where there is time, and refuses the others. */
+  /** Queues an action's requests again if there is time, and refuses the others. */
   #retry(
     { requests, placement }: InferWork<R>,
     status: Exclude<RequestStatus, 0>,
@@ -459,7 +459,7 @@ export class Infer4<R extends Request> implements Scheduler<R> {
     if (gpu !== undefined && gpu !== placement.gpu) this.#schedule(gpu);
   }
 
-  /** Wakes when the most urgent request may be hopeless, given that GPUs may be busy for a while. */
+  /** Schedules a check for when the most urgent request may be hopeless, given how busy GPUs are. */
   #armExpiry(model: Model<R>): void {
     const hopelessNs = model.queue.at(0).deadlineNs - model.runs.execFloorNs;
     this.#expiry.note(model, hopelessNs - BUSY_NS);
@@ -469,7 +469,7 @@ export class Infer4<R extends Request> implements Scheduler<R> {
   #expire(model: Model<R>): void {
     const nowNs = this.#clock.now();
     if (model.queue.length > 0) {
-      // Reads the state of the GPUs, so that a request for which all are too busy is told now.
+      // Uses the state of the GPUs, so that a request for which all are too busy is refused now.
       const { inputBytes } = model.queue.at(0);
       const finishNs = Math.max(
         this.#prospects.soonestFinishNs(model, nowNs, inputBytes),

@@ -1,11 +1,11 @@
 /**
  * Decides which models are loaded onto which GPUs.
  *
- * A request adds demand to its model: its batch-1 execution time over the time it has, the fraction of
- * a GPU that must be spared for it. A model's demand is shared by the GPUs that hold it. What a GPU is
- * asked for beyond all of its time is unserved, and so is the demand of a model that no GPU holds. The
- * model with most unserved demand is loaded next, onto the least loaded GPU that may take a load and has
- * room. Models without unserved demand are never loaded.
+ * A request adds demand to its model: its batch-1 execution time divided by the time that it has, which is
+ * the fraction of a GPU that it needs. A model's demand is divided among the GPUs that hold it. Demand
+ * beyond a GPU's full time is unserved, and so is the demand of a model that no GPU holds. The model with
+ * the most unserved demand is loaded next, onto the least loaded GPU that may take a load and has room.
+ * Models without unserved demand are never loaded.
  */
 import type { Clock } from "../../core/clock.ts";
 import { MS } from "../../core/clock.ts";
@@ -15,14 +15,17 @@ import type { ActionOutcome, Request, SchedulerHost } from "../scheduler.ts";
 import type { Infer4Options } from "./options.ts";
 import { Gpu, type Model, Placement, type WeightsWork } from "./state.ts";
 
-/** Loads that a GPU is given at a time. */
+/** Outstanding loads per GPU. */
 const MAX_OUTSTANDING_LOADS = 2;
-/** A GPU that failed to load is left alone for this long; one that was only late, for the other. */
+/** How long a GPU gets no loads after one has failed, and after one was only late. */
 const FAILED_PAUSE_NS = 100 * MS;
 const LATE_PAUSE_NS = 5 * MS;
-/** Candidates looked at, of models and of GPUs, when the first do not fit together. */
+/** How many models and GPUs are tried if the first ones do not fit together. */
 const MAX_CANDIDATES = 4;
-/** A request that has less time counts as if it had this, so that one alone cannot make a model seem in demand. */
+/**
+ * A request with less time counts as if it had this much, so that a single one does not make a model seem
+ * popular.
+ */
 const MIN_TIME_NS = MS;
 
 export class Loads<R extends Request> {
@@ -31,12 +34,12 @@ export class Loads<R extends Request> {
   readonly #options: Infer4Options;
   readonly #onLoaded: (placement: Placement<R>) => void;
 
-  /** Models with unserved demand, most first. */
+  /** Models with unserved demand, largest demand first. */
   readonly #wanting = new IndexedHeap<Model<R>>(
     (a, b) => a.unserved > b.unserved || (a.unserved === b.unserved && a.id < b.id),
     (model, index) => model.wantingIndex = index,
   );
-  /** GPUs that may be given a load now: least loaded first, then the one with most free pages. */
+  /** GPUs that may take a load now: least loaded first, then most free pages first. */
   readonly #loaders = new IndexedHeap<Gpu<R>>(
     (a, b) => a.load < b.load || (a.load === b.load && a.freePages > b.freePages),
     (gpu, index) => gpu.loaderIndex = index,
@@ -64,15 +67,16 @@ export class Loads<R extends Request> {
     for (const placement of [...gpu.placements.values()]) this.forget(placement);
   }
 
-  /** A request needs `model`, or (sign -1) no longer does. */
+  /** A request needs `model`, or, with sign -1, no longer does. */
   addDemand(model: Model<R>, request: R, sign: 1 | -1): void {
-    // From the request alone: what is added now is taken away later, when the model may have other times.
+    // Computed from the request alone: the same amount is subtracted later, when the model may have other
+    // times.
     const timeNs = Math.max(request.deadlineNs - request.arrivalNs, MIN_TIME_NS);
     model.demanding += sign;
     model.urgency = model.demanding === 0 ? 0 : model.urgency + sign / timeNs;
     const count = model.placements.length;
     if (count > 0) {
-      // Sharing the demand out costs a step a GPU, so it waits until there is something to share.
+      // Redistributing the demand costs a step per GPU, so it waits until the demand has changed enough.
       const share = model.demand / count;
       const appliedShare = model.placements[0]!.share;
       const threshold = Math.max(0.02, appliedShare / 4);
@@ -82,8 +86,8 @@ export class Loads<R extends Request> {
   }
 
   /**
-   * Starts loads for as long as some model wants one and some GPU can take it. `asked` has a new request: it
-   * is tried even if others that no GPU can take want more.
+   * Starts loads while a model needs one and a GPU can take it. `asked` is a model with a new request: it
+   * is tried even if models with more demand, which no GPU can take, come before it.
    */
   pump(asked?: Model<R>): void {
     if (this.#wanting.size === 0 || this.#loaders.size === 0) return;
@@ -135,20 +139,20 @@ export class Loads<R extends Request> {
   }
 
   /**
-   * The pages count as free from the moment the eviction was sent. If it failed, the weights are still
-   * there, and would be for good if nobody asked again.
+   * The pages count as free from the moment that the eviction was sent. If it failed, the weights are still
+   * there, and would stay forever if it were not repeated.
    */
   #onEvicted(placement: Placement<R>, status: ActionStatus): void {
     const { gpu, model } = placement;
     if (status === ActionStatus.success || status === ActionStatus.evictNotInCache) return;
-    // A worker that was told to forget the model has freed its pages with it.
+    // A worker that has unloaded the model has also freed its pages.
     if (status === ActionStatus.unknownModel) return;
     this.#clock.at(this.#clock.now() + LATE_PAUSE_NS, () => {
       if (!gpu.removed && !gpu.placements.has(model.id)) this.#sendEvict(placement);
     });
   }
 
-  /** The weights are not (or no longer) on the GPU. */
+  /** The weights are not, or no longer, on the GPU. */
   forget(placement: Placement<R>): void {
     const { gpu, model } = placement;
     if (placement.state === "gone") return;
@@ -175,7 +179,7 @@ export class Loads<R extends Request> {
     return true;
   }
 
-  /** The least loaded GPU that can take the model, or nearly, with room made for it. */
+  /** The least loaded GPU that can take the model, or nearly so, after making room for it. */
   #findGpu(model: Model<R>): Gpu<R> | undefined {
     const maxLoad = maxLoadFor(model);
     const passed: Gpu<R>[] = [];
@@ -196,8 +200,8 @@ export class Loads<R extends Request> {
   }
 
   /**
-   * Looks among all GPUs that may take a load: those with least to do may lack the model, or be full. Room is
-   * sought on some of those that could hold it, on others each time.
+   * Searches all GPUs that may take a load, because the least loaded ones may not know the model, or be
+   * full. Tries to make room on some of those that could hold it, on different ones each time.
    */
   #findElsewhere(model: Model<R>, maxLoad: number): Gpu<R> | undefined {
     const gpus = this.#loaders.items();
@@ -224,7 +228,8 @@ export class Loads<R extends Request> {
       gpu: gpu.spec,
       modelId: model.id,
       earliestNs: nowNs,
-      // The load before it may take longer than its profile says, and weights are wanted late too.
+      // The load before it may take longer than its profile says, and weights are useful even if they are
+      // late.
       latestNs: startNs + expectedNs + this.#options.latestDeltaNs,
       expectedNs,
       expectedEndNs: startNs + expectedNs,
@@ -237,7 +242,10 @@ export class Loads<R extends Request> {
     this.#host.send(work);
   }
 
-  /** Evicts until the model's pages are free: first what has no demand, least recently used first. */
+  /**
+   * Evicts until there are enough free pages for the model: first models without demand, least recently
+   * used first.
+   */
   #makeRoom(gpu: Gpu<R>, wanting: Model<R>): boolean {
     const pages = wanting.specOn(gpu.spec.workerId)!.weightsPages;
     if (gpu.freePages >= pages) return true;
@@ -267,7 +275,7 @@ export class Loads<R extends Request> {
     return true;
   }
 
-  /** Takes a model's weights off a GPU; from now on the pages count as free. */
+  /** Removes a model's weights from a GPU; from now on the pages count as free. */
   evict(placement: Placement<R>): void {
     this.forget(placement);
     this.#sendEvict(placement);
@@ -282,7 +290,7 @@ export class Loads<R extends Request> {
       gpu: gpu.spec,
       modelId: model.id,
       earliestNs: nowNs,
-      // An eviction that comes late is still wanted: the load behind it needs the pages.
+      // A late eviction is still useful: the load behind it needs the pages.
       latestNs: arrivesNs + 100 * this.#options.latestDeltaNs,
       expectedNs: 0,
       expectedEndNs: arrivesNs,
@@ -294,7 +302,7 @@ export class Loads<R extends Request> {
     this.#host.send(work);
   }
 
-  /** Shares a model's demand out to its GPUs, and notes what stays unserved. */
+  /** Distributes a model's demand to its GPUs, and records what stays unserved. */
   distribute(model: Model<R>): void {
     const count = model.placements.length;
     let unserved = model.demand;
@@ -323,7 +331,7 @@ export class Loads<R extends Request> {
     if (gpu.loaderIndex >= 0) this.#loaders.update(gpu.loaderIndex);
   }
 
-  /** Puts the GPU among those that may be given a load, or takes it out, as is right now. */
+  /** Adds the GPU to, or removes it from, those that may take a load. */
   #offer(gpu: Gpu<R>): void {
     const nowNs = this.#clock.now();
     const may = !gpu.removed && nowNs >= gpu.loadsBlockedUntilNs &&
@@ -344,8 +352,8 @@ export class Loads<R extends Request> {
 }
 
 /**
- * A further copy is worth its pages only where it would be better off than with the others: on a GPU whose
- * load is below this.
+ * A further copy is worth its pages only on a GPU whose load is below this, where the model is better off
+ * than on the others.
  */
 function maxLoadFor<R extends Request>({ placements, demand }: Model<R>): number {
   let least = Infinity;

@@ -1,13 +1,13 @@
 import { MS } from "../../core/clock.ts";
 
 export interface Infer4Options {
-  /** An action is given to a GPU at most this long before it can start, in nanoseconds. */
+  /** An action is sent to a GPU at most this long before it can start, in nanoseconds. */
   readonly scheduleAheadNs: number;
   /** How much later than predicted an action may start before the worker rejects it. */
   readonly latestDeltaNs: number;
   /** Batch sizes above this are not used. */
   readonly maxBatchSize: number;
-  /** Only so many GPUs are used; those that come later stand idle. */
+  /** Number of GPUs to use; those that are added later stay idle. */
   readonly maxGpus: number;
 }
 

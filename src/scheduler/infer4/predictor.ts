@@ -1,38 +1,38 @@
 import { MS } from "../../core/clock.ts";
 
-/** An action that is overdue by more than this is assumed stuck. */
+/** An action that is overdue by more than this is assumed to be stuck. */
 export const STUCK_NS = 10 * MS;
-/** The longest an engine that lets actions expire is left alone at a time. */
+/** The longest time for which an engine that lets actions expire gets no work. */
 const MAX_DISTRUST_NS = 160 * MS;
 
-/** Work given to an engine, which does one piece after the other, in the order given. */
+/** Work given to an engine, which executes pieces one after the other, in the order given. */
 interface Piece {
   readonly expectedNs: number;
-  /** Not before this: its input is still on the way. */
+  /** It cannot start before this, because its input is still on the way. */
   readonly arrivesNs: number;
 }
 
 /**
  * Predicts when an engine of a GPU (execution, or weight transfer) will be free.
  *
- * Free time = the start of the oldest outstanding piece + the expected durations. A result re-anchors
- * it at the measured end. While the oldest piece is overdue, that is its result should have been here,
- * the engine is assumed to end it any moment; once overdue by {@link STUCK_NS} the estimate slides with the present. An engine that let an
- * action's window pass is busy with something unknown: it is not counted on for a while, twice as long
- * each time until it does something again.
+ * Free time = the start of the oldest outstanding piece + the expected durations. A result re-anchors it at
+ * the measured end. If the oldest piece is overdue, that is, its result should have arrived, it is expected
+ * to end at any moment; once it is overdue by {@link STUCK_NS}, the estimate moves along with the present.
+ * An engine that let an action's window pass is busy with something unknown: it gets no work for a while,
+ * twice as long each time until it does something again.
  */
 export class Predictor<P extends Piece> {
-  /** How long a result takes from the engine to here. */
+  /** How long a result takes from the engine to the controller. */
   resultDelayNs = 0;
   readonly #outstanding: P[] = [];
-  /** When each outstanding piece can start at the earliest, whatever is before it. */
+  /** The earliest start of each outstanding piece, whatever comes before it. */
   readonly #notBeforeNs: number[] = [];
   /** When the engine ended its last piece, as measured. */
   #anchorNs = 0;
-  /** Predicted ends of the oldest outstanding piece and of the newest, if all is as expected. */
+  /** Predicted ends of the oldest and of the newest outstanding piece, if everything goes as expected. */
   #headEndNs = 0;
   #endNs = 0;
-  /** It is not counted on before this, and next time for that long. */
+  /** It gets no work before this; and the length of the next such pause. */
   #distrustedUntilNs = 0;
   #distrustNs = STUCK_NS;
 
@@ -40,7 +40,7 @@ export class Predictor<P extends Piece> {
     return this.#outstanding.length;
   }
 
-  /** When the engine is predicted to have done all it was given; never before `nowNs`. */
+  /** When the engine is predicted to have finished all its work; never before `nowNs`. */
   freeNs(nowNs: number): number {
     let freeNs = nowNs;
     if (this.#outstanding.length > 0) {
@@ -62,7 +62,7 @@ export class Predictor<P extends Piece> {
     }
   }
 
-  /** A piece has ended, at `endNs` if it ran. Pieces may end in another order than they were given. */
+  /** A piece has ended, at `endNs` if it ran. Pieces may end in a different order than they were given. */
   remove(piece: P, endNs: number | null): void {
     const index = this.#outstanding.indexOf(piece);
     if (index < 0) return;
@@ -79,17 +79,17 @@ export class Predictor<P extends Piece> {
     this.#endNs = this.#endAfter(this.#headEndNs);
   }
 
-  /** The engine did not begin a piece within its window. */
+  /** The engine did not start a piece within its window. */
   distrust(nowNs: number): void {
-    // Several pieces that expire together are one sign, not several.
+    // Several pieces that expire together count once.
     if (nowNs < this.#distrustedUntilNs) return;
     this.#distrustedUntilNs = nowNs + this.#distrustNs;
     this.#distrustNs = Math.min(2 * this.#distrustNs, MAX_DISTRUST_NS);
   }
 
-  /** While the oldest piece is overdue, what follows has not begun. */
+  /** While the oldest piece is overdue, the following ones have not started. */
   #overdueFreeNs(nowNs: number, overdueNs: number): number {
-    // A stuck engine stays out of reach of schedule_ahead: a newcomer should not count on it.
+    // Keeps a stuck engine beyond schedule_ahead, so that new requests do not count on it.
     if (overdueNs > STUCK_NS) return this.#endAfter(nowNs + STUCK_NS);
     return this.#endAfter(nowNs - this.resultDelayNs);
   }

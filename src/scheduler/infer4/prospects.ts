@@ -1,11 +1,11 @@
-/** When a model's requests could be answered, as things stand. */
+/** When a model's requests could be answered, given the current state. */
 import { US } from "../../core/clock.ts";
 import type { Request, SchedulerHost } from "../scheduler.ts";
 import type { Gpu, Model } from "./state.ts";
 
-/** Holders of a model that are looked at for a request; with more than that, chance spreads the rest. */
+/** How many GPUs that hold a model are examined per request. If there are more, the choice varies. */
 const MAX_PROBES = 8;
-/** Time kept free before a deadline for what estimates do not cover: wake-ups, queues of messages. */
+/** Time reserved before a deadline for what estimates do not cover: wake-ups, queues of messages. */
 export const SAFETY_NS = 500 * US;
 
 export class Prospects<R extends Request> {
@@ -17,7 +17,9 @@ export class Prospects<R extends Request> {
     this.#gpuCount = gpuCount;
   }
 
-  /** When `model` could have answered a newcomer at best: run next, alone, where it is soonest. */
+  /**
+   * The earliest time at which `model` could answer a new request that runs next, alone, on the best GPU.
+   */
   soonestFinishNs(model: Model<R>, nowNs: number, inputBytes: number): number {
     let soonestNs = Infinity;
     const { placements } = model;
@@ -33,12 +35,13 @@ export class Prospects<R extends Request> {
       soonestNs = Math.min(soonestNs, finishNs);
     }
     if (placements.length > MAX_PROBES) return nowNs;
-    // Where it is not, it could be loaded; which GPU that would be is not known, so none is waited for.
+    // It could also be loaded on another GPU; which one is not known, so assume that none has to be waited
+    // for.
     if (placements.length === this.#gpuCount()) return soonestNs;
     return Math.min(soonestNs, nowNs + model.runs.loadFloorNs + model.runs.execFloorNs);
   }
 
-  /** Of some GPUs on which the model is loaded, the one that is free first. */
+  /** Of some of the GPUs on which the model is loaded, the one that is free first. */
   freest(model: Model<R>, nowNs: number): Gpu<R> | undefined {
     const { placements } = model;
     let best: Gpu<R> | undefined;
@@ -57,13 +60,13 @@ export class Prospects<R extends Request> {
     return best;
   }
 
-  /** Time from a result at the GPU to the controller, with what is kept for surprises. */
+  /** Time from a result on the GPU to the controller, including the reserve for surprises. */
   returnNs(workerId: number): number {
     return this.#host.transferNs(workerId, 0) + SAFETY_NS;
   }
 }
 
-/** Doubts the model's estimates (see Estimates in state.ts) for GPUs on which it does not run now. */
+/** Doubts the model's estimates (see Estimates in state.ts) for GPUs on which it is not running. */
 export function doubtEstimates<R extends Request>(
   { placements }: Model<R>,
   nowNs: number,

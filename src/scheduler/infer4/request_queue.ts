@@ -1,8 +1,8 @@
 import type { Request } from "../scheduler.ts";
 
 /**
- * A model's waiting requests, earliest deadline first; equal deadlines in order of arrival. With one
- * SLO for all that is the order of arrival, so nearly every insertion is at the end: O(1).
+ * A model's waiting requests, earliest deadline first; equal deadlines in order of arrival. If all have the
+ * same SLO, that is the order of arrival, so nearly every insertion is at the end: O(1).
  */
 export class RequestQueue<R extends Request> {
   #items: (R | undefined)[] = [];
@@ -17,7 +17,7 @@ export class RequestQueue<R extends Request> {
     return this.#items[this.#start + index]!;
   }
 
-  /** Returns the index at which it was put. */
+  /** Returns the index at which it was inserted. */
   insert(request: R): number {
     let low = this.#start;
     let high = this.#items.length;
@@ -50,7 +50,7 @@ export class RequestQueue<R extends Request> {
   take(index: number, count: number): R[] {
     if (index > 0) return this.#items.splice(this.#start + index, count) as R[];
     const taken = this.#items.slice(this.#start, this.#start + count) as R[];
-    // Emptied slots must not keep what they held alive; they are cut off when they are the larger part.
+    // Empty slots must not keep their former contents alive; they are cut off when they are the majority.
     this.#items.fill(undefined, this.#start, this.#start + count);
     this.#start += count;
     if (this.#start > 32 && this.#start * 2 > this.#items.length) {

@@ -11,7 +11,7 @@ export interface InferWork<R extends Request> extends InferAction<R> {
   readonly placement: Placement<R>;
   /** Index of its batch size in the model's list. */
   readonly batchIndex: number;
-  /** When its input is predicted to be at the worker. */
+  /** Predicted arrival of its input at the worker. */
   readonly arrivesNs: number;
 }
 
@@ -39,9 +39,9 @@ export class Estimates {
   }
 
   /**
-   * Doubts estimates that let no request run. One hiccup longer than the SLO would otherwise keep the
-   * model from ever running again here, as only running corrects an estimate: so each time that nothing
-   * has been measured for {@link DOUBT_NS}, the largest measurements are forgotten.
+   * Doubts estimates that let no request run. Otherwise one hiccup longer than the SLO would keep the model
+   * from ever running here again, since only running corrects an estimate. So whenever nothing has been
+   * measured for {@link DOUBT_NS}, the largest measurements are dropped.
    */
   doubt(nowNs: number): void {
     if (nowNs - this.#measuredNs < DOUBT_NS) return;
@@ -52,7 +52,7 @@ export class Estimates {
 
 const DOUBT_NS = 50 * MS;
 
-/** Where a model can run, and how fast at best. Shared by its copies. */
+/** Where a model can run, and how fast at best. Shared by copies of a model. */
 export interface Runs {
   /** By worker; a worker that is not listed cannot run it. */
   readonly specs: ReadonlyMap<number, ModelSpec>;
@@ -66,12 +66,12 @@ export class Gpu<R extends Request> {
   freePages: number;
   readonly exec = new Predictor<InferWork<R>>();
   readonly loads = new Predictor<WeightsWork<R>>();
-  /** Models whose weights are here or on the way, least recently used first. */
+  /** Models whose weights are on the GPU or on the way there, least recently used first. */
   readonly placements = new Map<number, Placement<R>>();
   readonly inFlight = new Set<InferWork<R>>();
   /**
-   * Placements whose model has requests waiting, most urgent first. A key may be too urgent, when
-   * another GPU took the request it was made for: it is checked when it comes to the front.
+   * Placements whose model has waiting requests, most urgent first. A key may be too urgent, if another GPU
+   * took the request that it was computed for: it is checked when it comes to the front.
    */
   readonly ready = new IndexedHeap<Placement<R>>(
     (a, b) => a.latestStartNs < b.latestStartNs,
@@ -79,9 +79,9 @@ export class Gpu<R extends Request> {
   );
   /** Fraction of this GPU's time that the demand placed here would take. */
   load = 0;
-  /** Its place among the GPUs that can take a load; -1: it cannot now. */
+  /** Its position among the GPUs that can take a load; -1 if it cannot. */
   loaderIndex = -1;
-  /** After a failed load, none is tried before this. */
+  /** After a failed load, no other is tried before this. */
   loadsBlockedUntilNs = 0;
   /** Set while requests wait and the GPU has enough to do for now. */
   timer: Timer | null = null;
@@ -99,12 +99,12 @@ export class Placement<R extends Request> {
   readonly model: Model<R>;
   readonly spec: ModelSpec;
   readonly estimates: Estimates;
-  /** Pages are taken from `loading` on, and free again once evicting. */
+  /** Pages are in use from `loading` on, and free again from `evicting` on. */
   state: "loading" | "loaded" | "gone" = "loading";
-  /** The moment at which the best batch that could be formed must start at the latest. */
+  /** The latest start of the best batch that could be formed. */
   latestStartNs = 0;
   readyIndex = -1;
-  /** Infers in flight here: weights in use are not evicted. */
+  /** Infers in flight on this GPU: weights in use are not evicted. */
   outstanding = 0;
   /** The part of the model's demand that is counted in `gpu.load`. */
   share = 0;
@@ -128,15 +128,15 @@ export class Model<R extends Request> {
   probeFrom = 0;
   /** Where to begin when looking for a GPU to load it onto among many. */
   lookFrom = 0;
-  /** Sum of 1 / time over its unanswered requests, the time being what each has in all, in nanoseconds. */
+  /** Sum of 1 / (time allowed, in nanoseconds) over its unanswered requests. */
   urgency = 0;
-  /** Number of requests that `urgency` counts, so that it can be set to exactly 0 again. */
+  /** Number of requests in `urgency`, so that it can be reset to exactly 0. */
   demanding = 0;
   /** Demand that no GPU serves. */
   unserved = 0;
-  /** Its place among the models that want to be loaded; -1: it does not. */
+  /** Its position among the models that need to be loaded; -1 if it does not. */
   wantingIndex = -1;
-  /** When it is next looked at for hopeless requests, see expiry.ts; Infinity: it is not. */
+  /** When it is next checked for hopeless requests, see expiry.ts; Infinity: never. */
   expiryBucket = Infinity;
   removed = false;
 
@@ -149,7 +149,9 @@ export class Model<R extends Request> {
     return this.#runs;
   }
 
-  /** Other workers can run it than before. What was measured on those that cannot any more is forgotten. */
+  /**
+   * The set of workers that can run it has changed. Measurements of those that no longer can are dropped.
+   */
   set runs(runs: Runs) {
     this.#runs = runs;
     for (const workerId of this.#estimates.keys()) {
@@ -157,13 +159,13 @@ export class Model<R extends Request> {
     }
   }
 
-  /** Fraction of one GPU's time that its unanswered requests need, to be in time. */
+  /** Fraction of one GPU's time that its unanswered requests need to be in time. */
   get demand(): number {
-    // Of a model that no worker has: nothing would come of wanting it.
+    // No worker has the model, so it cannot be loaded.
     return this.runs.specs.size === 0 ? 0 : this.urgency * this.runs.execFloorNs;
   }
 
-  /** The model as this worker has it; undefined if that cannot run it. */
+  /** The model's spec on this worker; undefined if the worker cannot run it. */
   specOn(workerId: number): ModelSpec | undefined {
     return this.runs.specs.get(workerId);
   }

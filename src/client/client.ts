@@ -1,12 +1,11 @@
 /**
- * The client of a controller, in callback form: it runs over any Link and on any Clock, so that the
- * simulator runs the very same code. `ClockworkClient` in promises.ts is the face for programs that await.
+ * The client of a controller, with callbacks. It runs over any Link and on any Clock, so that the simulator
+ * runs the same code. `ClockworkClient` in promises.ts is the interface with promises.
  *
- * Every request settles exactly once: by its answer, or as undecided when it was sent and its connection
- * was lost, or as never sent. While connected, no request has a timer: the controller answers each at its
- * deadline at the latest. A client that knows how to connect again does, and sends again what waits:
- * inference changes nothing, loads have keys, and a request keeps its id, so that of two answers to it the
- * second is recognised.
+ * Every request settles exactly once: with its answer, as undecided if it was sent and the connection was
+ * lost, or as never sent. While connected, requests have no timers, since the controller answers each by
+ * its deadline. A client that can reconnect does so, and sends waiting requests again: inference has no
+ * side effects, loads have keys, and a request keeps its id, so that a second answer to it is recognised.
  */
 import { type Clock, MS, SECOND } from "../core/clock.ts";
 import { RequestStatus } from "../core/status.ts";
@@ -38,40 +37,40 @@ import { type Done, type Result, UNDECIDED } from "./result.ts";
 import { Resumption } from "./resumption.ts";
 import type { StoredUpload, UploadRemoved } from "./upload.ts";
 
-/** Requests that may wait for their answers at a time, unless the options say otherwise. */
+/** Default for the number of unanswered requests. */
 export const DEFAULT_MAX_OUTSTANDING = 65_536;
 const DEFAULT_MAX_QUEUED_BYTES = 256 * 2 ** 20;
 const RETRY_NS = 500 * MS;
-/** Loading thousands of models takes minutes; a controller that never gets ready is broken. */
+/** Loading thousands of models takes minutes; a controller that is not ready after this time is broken. */
 const INITIALIZING_LIMIT_NS = 3600 * SECOND;
 const MAX_ID = 0xffff_ffff;
 
 export interface ClientOptions {
-  /** Tells the controller's logs whose requests these are; 0 by default. */
+  /** The user to whom the requests are attributed; 0 by default. */
   readonly userId?: number;
   readonly maxOutstanding?: number;
-  /** The token that the controller asks for, if it does. */
+  /** The controller's token, if it requires one. */
   readonly token?: string;
-  /** Speaks TLS: certificates of the client, and of whom it believes. */
+  /** Use TLS: the client's certificate and key, and the authorities that it trusts. */
   readonly tls?: TlsIdentity;
-  /** No request is sent while this many bytes wait for the network; 256 MiB by default. */
+  /** No request is sent while this many bytes are waiting for the network; 256 MiB by default. */
   readonly maxQueuedBytes?: number;
   /** Pause between two tries while the controller is initializing, in nanoseconds. */
   readonly retryNs?: number;
   /** Called for each such try with the controller's message. */
   readonly onRetry?: (message: string) => void;
-  /** How to connect again when the connection is lost; left out, everything settles then. */
+  /** How to reconnect when the connection is lost; without it, everything settles then. */
   readonly reconnect?: ReconnectOptions;
-  /** Called when the connection is lost and is being made again. */
+  /** Called when the connection is lost and the client reconnects. */
   readonly onReconnecting?: (reason: string) => void;
-  /** Called when it has been made again, with how long there was none. */
+  /** Called when the client has reconnected, with the time without a connection. */
   readonly onReconnected?: (afterNs: number) => void;
   /** Called once when the connection is lost for good, after all requests have settled. */
   readonly onLost?: (reason: string) => void;
 }
 
 export class Client implements LinkHandler {
-  /** Null while there is none. */
+  /** Null while there is no connection. */
   #link: Link | null;
   #peer: string;
   readonly #clock: Clock;
@@ -80,7 +79,7 @@ export class Client implements LinkHandler {
   readonly #maxOutstanding: number;
   readonly #maxQueuedBytes: number;
   readonly #retryNs: number;
-  /** By id, in the order in which they were asked. */
+  /** By id, in the order in which they were made. */
   readonly #pending = new Map<number, Pending>();
   /** Requests between two tries. */
   readonly #retries = new Set<Pending>();
@@ -128,35 +127,35 @@ export class Client implements LinkHandler {
     return this.#pending.size + this.#retries.size;
   }
 
-  /** Requests that may wait for their answers at a time; further ones are refused. */
+  /** Unanswered requests at a time; more are refused. */
   get maxOutstanding(): number {
     return this.#maxOutstanding;
   }
 
-  /** Bytes that wait for the network. */
+  /** Bytes waiting for the network. */
   get queuedBytes(): number {
     return this.#link?.queuedBytes ?? 0;
   }
 
-  /** Answers that no request was waiting for, second answers among them; they are ignored. */
+  /** Answers that no request was waiting for, including second answers; they are ignored. */
   get strayAnswers(): number {
     return this.#strayAnswers;
   }
 
-  /** How often the connection was lost and made again. */
+  /** How often the client has reconnected. */
   get reconnects(): number {
     return this.#reconnects;
   }
 
-  /** Why no further request can be made; null while it can. */
+  /** Why no new request can be made; null while it can. */
   get closedBecause(): string | null {
     return this.#closedBecause;
   }
 
   /**
-   * Asks for one inference. `input` holds `model.inputBytes` bytes in any number of pieces, which
-   * must not be changed until the request has settled, or is `NO_INPUT`. The output is the
-   * caller's, who may give its memory back with `payloads.release` when nothing reads it any more.
+   * Requests one inference. `input` has `model.inputBytes` bytes in any number of pieces, which must not be
+   * changed until the request has settled, or is `NO_INPUT`. The output belongs to the caller, who may
+   * return its memory with `payloads.release` when it is no longer needed.
    */
   infer(
     model: Model,
@@ -193,15 +192,18 @@ export class Client implements LinkHandler {
     this.#ask({ ...loading(this.#userId, load), read }, done);
   }
 
-  /** Lists the loaded models. It settles once the controller is initialized, so it also awaits that. */
+  /**
+   * Lists the loaded models. It settles once the controller is initialized, and so can be used to wait for
+   * that.
+   */
   ls(done: Done<readonly Model[]>): void {
     const read = ({ models }: Header<"LsResponse">) => this.#models.listed(models);
     this.#ask({ ...listing(this.#userId), read, afterCheck: true }, done);
   }
 
   /**
-   * Describes the loaded models, and what the controller is doing; it is answered while the controller
-   * initializes too. Settles with null when `revision`, of an earlier answer, is still the present one.
+   * Describes the loaded models and the controller's state, also while the controller is initializing.
+   * Settles with null if `revision`, of an earlier answer, is still current.
    */
   describeModels(revision: number | null, done: Done<Catalogue | null>): void {
     // Another controller counts anew.
@@ -218,8 +220,8 @@ export class Client implements LinkHandler {
   }
 
   /**
-   * Tells what the cluster is doing, and what it has done since an earlier answer, whose `cursor` is
-   * given; 0 for all that is known. To be asked every second or so: what few ask for is not kept for long.
+   * Reports the cluster's state, and what has happened since the answer with the given `cursor`; 0 for
+   * everything. Meant to be called about every second, since data is not kept for long.
    */
   clusterState(cursor: number, done: Done<ClusterState>): void {
     // Another controller counts anew.
@@ -230,7 +232,7 @@ export class Client implements LinkHandler {
     });
   }
 
-  /** Announces a model's files. What follows is {@link uploadChunk}, unless all workers have them. */
+  /** Announces a model's files. Continue with {@link uploadChunk}, unless all workers have them. */
   beginUpload(
     name: string,
     files: readonly UploadFile[],
@@ -243,8 +245,8 @@ export class Client implements LinkHandler {
   }
 
   /**
-   * Sends a piece of a file, the next one of the first that is not complete; at most `UPLOAD_WINDOW` may
-   * wait for their answers. `bytes` must not be changed before.
+   * Sends the next piece of the first file that is not complete. At most `UPLOAD_WINDOW` pieces may be
+   * unanswered. `bytes` must not be changed before its answer.
    */
   uploadChunk(
     uploadId: number,
@@ -256,7 +258,7 @@ export class Client implements LinkHandler {
     this.#ask(uploading(uploadId, file, offset, bytes), done);
   }
 
-  /** Has the workers keep an upload, or forget it. */
+  /** Makes the workers keep an upload, or discard it. */
   endUpload(
     uploadId: number,
     keep: boolean,
@@ -275,14 +277,14 @@ export class Client implements LinkHandler {
     this.#ask(removingUpload(this.#userId, path), done);
   }
 
-  /** Asks to take a model's weights off the GPUs. */
+  /** Asks the controller to remove a model's weights from the GPUs. */
   evict(model: Model, done: Done<void>): void {
     this.#ask(evicting(this.#userId, model), done);
   }
 
   /**
-   * Unloads a copy of a model: requests for it are refused from then on, those that wait are served,
-   * and when it settles the workers have forgotten the copy.
+   * Unloads a copy of a model: new requests for it are refused, and waiting ones are served. When this
+   * settles, the workers have removed the copy.
    */
   unloadModel(model: Model, done: Done<void>): void {
     this.#models.leaving(model);
@@ -293,7 +295,7 @@ export class Client implements LinkHandler {
     });
   }
 
-  /** The same for copies with consecutive ids, by whomever they were loaded. */
+  /** The same for copies with consecutive ids, whoever loaded them. */
   unloadModels(firstId: number, copies: number, done: Done<void>): void {
     const question = unloading(this.#userId, () => firstId, copies, "");
     this.#ask({ ...question, brief: true }, (result) => {
@@ -303,8 +305,8 @@ export class Client implements LinkHandler {
   }
 
   /**
-   * Ends the connection. Requests that wait settle with an error that says so. `done` is called when
-   * the link has ended; what was queued has been sent then.
+   * Ends the connection. Unanswered requests settle with an error. `done` is called when the link has
+   * ended; everything queued has been sent by then.
    */
   close(done?: () => void): void {
     if (done !== undefined) {
@@ -322,7 +324,7 @@ export class Client implements LinkHandler {
       this.#pending.delete(message.id);
       pending.accept(message, this.#clock.now());
     } else if (pending === undefined) {
-      // A second answer, or one to a request of which we know nothing: not a reason to hang up.
+      // A second answer, or one to an unknown request: not a reason to disconnect.
       this.#strayAnswers++;
     } else {
       this.#pending.delete(message.id);
@@ -370,13 +372,13 @@ export class Client implements LinkHandler {
     this.#submit(new PendingQuestion(nowNs, question, done), nowNs, done);
   }
 
-  /** For a request that must not be carried out twice: only needed where one may be sent again. */
+  /** For a request that must not be carried out twice; needed only if it can be sent again. */
   #newKey(): string {
     const random = this.#options.reconnect?.random;
     return random === undefined ? "" : newKey(random);
   }
 
-  /** Sends a request, lets it wait for a connection, or refuses it. */
+  /** Sends a request, makes it wait for a connection, or refuses it. */
   #submit<T>(pending: Pending, nowNs: number, done: Done<T>): void {
     const refusal = this.#refusal();
     if (refusal !== null) return this.#refuse(refusal, RequestStatus.error, done);
@@ -394,7 +396,7 @@ export class Client implements LinkHandler {
     else this.#expireInTime(pending);
   }
 
-  /** Why no request can be taken; null if one can. */
+  /** Why requests are refused; null if they are accepted. */
   #refusal(): string | null {
     if (this.#closedBecause !== null) return this.#closedBecause;
     if (this.outstanding >= this.#maxOutstanding) {
@@ -407,14 +409,14 @@ export class Client implements LinkHandler {
     return null;
   }
 
-  /** Whether a request can be sent now, cannot yet, or never can as its model is gone. */
+  /** Whether a request can be sent now, later, or never, because its model is gone. */
   #standing({ model, afterCheck }: Pending): "current" | "unknown" | "gone" {
     if (this.#link === null) return "unknown";
     if (model !== null) return this.#models.standing(model);
     return afterCheck && !this.#models.checked ? "unknown" : "current";
   }
 
-  /** Gives a request its id, and waits for its answer. */
+  /** Assigns an id to a request, and waits for its answer. */
   #note(pending: Pending): void {
     // Ids repeat after 2^32 requests; one that has waited that long keeps its id.
     while (this.#pending.has(this.#nextId)) this.#nextId = (this.#nextId + 1) % (MAX_ID + 1);
@@ -433,7 +435,7 @@ export class Client implements LinkHandler {
 
   #refuse<T>(message: string, status: RequestStatus, done: Done<T>): void {
     const result: Result<T> = { ok: false, from: "client", status, message, latencyNs: 0 };
-    // Later, because a caller that asks again from `done` would otherwise never return.
+    // Deferred, because a caller that makes a new request from `done` would otherwise never return.
     this.#clock.at(this.#clock.now(), () => done(result));
   }
 
@@ -448,7 +450,7 @@ export class Client implements LinkHandler {
     this.#retries.add(pending);
   }
 
-  /** Settles a request that gets no answer any more. */
+  /** Settles a request that will not get an answer. */
   #settle(pending: Pending, why: string): void {
     this.#pending.delete(pending.id);
     pending.timer?.cancel();
@@ -471,7 +473,7 @@ export class Client implements LinkHandler {
     for (const pending of lost) this.#settle(pending, why);
   }
 
-  // Losing the connection, and making it again.
+  // Loss of the connection, and reconnecting.
 
   #giveUp(reason: string): void {
     this.#settleAll(`the connection to ${this.#peer} was lost: ${reason}`);
@@ -485,7 +487,7 @@ export class Client implements LinkHandler {
     this.#models.lost();
     redial.start(reason);
     this.#options.onReconnecting?.(reason);
-    // Not over a copy: who hears of a failure may close the client, and all have settled then.
+    // Not over a copy: a callback may close the client, and then all requests have settled.
     for (const pending of this.#pending.values()) {
       pending.underWay = false;
       if (pending.waitsUntilNs > this.#lostNs) this.#expireInTime(pending);
@@ -493,7 +495,7 @@ export class Client implements LinkHandler {
     }
   }
 
-  /** Lets a request wait for a connection until its deadline. */
+  /** Makes a request wait for a connection until its deadline. */
   #expireInTime(pending: Pending): void {
     if (pending.waitsUntilNs === Infinity) return;
     pending.timer ??= this.#clock.at(
@@ -527,7 +529,7 @@ export class Client implements LinkHandler {
     return this;
   }
 
-  /** Asks something that ends with the connection, whatever the limits for requests. */
+  /** Sends a question that ends with the connection, exempt from the limits for requests. */
   #askBriefly<K extends Kind, R extends Kind, T>(
     question: Question<K, R, T>,
     done: Done<T>,
@@ -538,10 +540,10 @@ export class Client implements LinkHandler {
     this.#send(pending, nowNs);
   }
 
-  /** Sends what waits and can be sent now. */
+  /** Sends the waiting requests that can be sent now. */
   #sendWaiting(): void {
     const nowNs = this.#clock.now();
-    // Not over a copy: who hears that its model is gone may close the client.
+    // Not over a copy: a callback, told that its model is gone, may close the client.
     for (const pending of this.#pending.values()) {
       if (!pending.underWay) this.#sendIfPossible(pending, nowNs);
     }

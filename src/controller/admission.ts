@@ -1,25 +1,24 @@
 /**
- * Which users' requests are taken. A user may have limits of its own, and while users compete for GPUs,
- * none may fill the queues beyond its share, so that the others' requests still meet their deadlines.
+ * Decides which users' requests are accepted. A user may have limits of its own. While users compete for
+ * GPUs, none may fill the queues beyond its share, so that the others' requests still meet their deadlines.
  *
- * Shares are enforced on work that waits, not on work done: so long as GPUs keep up, everyone gets
- * whatever it asks for.
+ * Shares limit waiting work, not completed work: as long as GPUs keep up, everyone gets what it asks for.
  */
 import { SECOND } from "../core/clock.ts";
 
 export interface UserLimits {
-  /** Its share of the GPUs, relative to other users', while they compete. */
+  /** Its share of the GPUs, relative to other users, while they compete. */
   readonly weight: number;
-  /** Requests a second, on average; Infinity: as many as it likes. */
+  /** Requests per second, on average; Infinity: no limit. */
   readonly ratePerSecond: number;
-  /** Requests that may come at once after a pause, beyond that rate. */
+  /** Requests that may arrive at once after a pause, beyond that rate. */
   readonly burst: number;
-  /** Requests that may be unanswered at a time. */
+  /** Unanswered requests at a time. */
   readonly maxRequests: number;
 }
 
 export interface UserPolicy {
-  /** Of users that are not named. */
+  /** Limits of users that are not named. */
   readonly others: UserLimits;
   readonly named: ReadonlyMap<number, UserLimits>;
 }
@@ -33,19 +32,19 @@ export const DEFAULT_USER_LIMITS: UserLimits = {
 
 export const DEFAULT_USER_POLICY: UserPolicy = { others: DEFAULT_USER_LIMITS, named: new Map() };
 
-/** How long a user that is quiet is remembered: whoever is alone for this long has no share to keep. */
+/** How long a quiet user is remembered. A user that is alone for this long has no competitors. */
 const REMEMBER_NS = 60 * SECOND;
-/** Users that are remembered; ids cost a sender nothing, memory is ours. */
+/** Number of remembered users: clients can invent ids at no cost, but each takes memory. */
 const MAX_USERS = 65_536;
-/** Users compete when what waits takes more than this part of the time that a request has. */
+/** Users compete if waiting work takes more than this share of the time that a request has. */
 const CONTENDED = 0.6;
 
 interface User {
   readonly limits: UserLimits;
-  /** Requests that have been taken and not been answered, and the GPU time that they take, one by one. */
+  /** Accepted, unanswered requests, and the GPU time that they take without batching. */
   unanswered: number;
   backlogNs: number;
-  /** Of the token bucket: how many there were, and when. */
+  /** The token bucket: number of tokens, and the time of that count. */
   tokens: number;
   countedNs: number;
   seenNs: number;
@@ -53,7 +52,7 @@ interface User {
 
 export class Admission {
   readonly #policy: UserPolicy;
-  /** By id; those heard of longest ago come first. */
+  /** By id, least recently active first. */
   readonly #users = new Map<number, User>();
   #backlogNs = 0;
   /** Users with unanswered requests, and the sum of their weights. */
@@ -83,7 +82,7 @@ export class Admission {
     if (user.unanswered >= maxRequests) {
       return `${maxRequests} requests of user ${userId} are waiting, its limit: try again later`;
     }
-    // As much as the GPUs can do in time, with some to spare.
+    // What the GPUs can do in time, with some reserve.
     const roomNs = CONTENDED * allowedNs * Math.max(1, gpus);
     if (
       this.#users.size > 1 && user.unanswered > 0 && this.#backlogNs + costNs > roomNs &&
@@ -109,14 +108,14 @@ export class Admission {
     return null;
   }
 
-  /** A request that was taken has been answered. */
+  /** An accepted request has been answered. */
   answered(userId: number, costNs: number): void {
     const user = this.#users.get(userId)!;
     user.unanswered--;
     user.backlogNs -= costNs;
     this.#backlogNs -= costNs;
     if (user.unanswered > 0) return;
-    // Sums of many numbers drift; where they must be zero, they are made so.
+    // Sums of many numbers drift, so reset them when they must be zero.
     user.backlogNs = 0;
     this.#active--;
     this.#activeWeight -= user.limits.weight;
@@ -138,7 +137,7 @@ export class Admission {
     return user;
   }
 
-  /** Forgets a user or two that have been quiet for long: each call brings one at most. */
+  /** Forgets up to two users that have been quiet for long: each call adds at most one. */
   #forget(nowNs: number): void {
     for (let i = 0; i < 2; i++) {
       const [oldest] = this.#users;
@@ -149,7 +148,7 @@ export class Admission {
       this.#users.delete(id);
       const owes = user.limits.ratePerSecond !== Infinity &&
         tokensAt(user, nowNs) < user.limits.burst;
-      // One that still waits for answers is not forgotten, nor one that has used up its rate.
+      // A user with unanswered requests, or without tokens left, is not forgotten.
       if (user.unanswered > 0 || (owes && !full)) {
         user.seenNs = nowNs;
         this.#users.set(id, user);

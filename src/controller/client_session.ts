@@ -4,7 +4,7 @@ import { describeFiles } from "../wire/describe.ts";
 import type { Link, LinkHandler, Traffic } from "../wire/link.ts";
 import { type AnyMessage, type Header, type Kind, KIND_NUMBERS } from "../wire/messages.ts";
 
-/** What a client may ask for. Each request is answered once, through the session. */
+/** The requests of a client. Each is answered once, through the session. */
 export interface ClientRequests {
   infer(
     session: ClientSession,
@@ -18,11 +18,11 @@ export interface ClientRequests {
     header: Header<"DescribeModelsRequest">,
   ): void;
   clusterState(session: ClientSession, id: number, header: Header<"ClusterStateRequest">): void;
-  /** The client is gone; what it asked for may go on, its answers go nowhere. */
+  /** The client has disconnected; its requests may continue, but their answers are dropped. */
   left(session: ClientSession): void;
 }
 
-/** What a client may ask about models, likewise. */
+/** The requests about models, likewise. */
 export interface ModelRequests {
   ls(session: ClientSession, id: number): void;
   evict(session: ClientSession, id: number): void;
@@ -93,7 +93,7 @@ export class ClientSession implements LinkHandler {
         return this.#models.unload(this, id, message.header);
       }
       case "DescribeModelsRequest":
-        // Asked again and again: a line each would drown all others.
+        // These are frequent: a line for each would drown all others.
         return this.#requests.describeModels(this, id, message.header);
       case "ClusterStateRequest":
         return this.#requests.clusterState(this, id, message.header);
@@ -197,7 +197,7 @@ export class ClientSession implements LinkHandler {
     status: Exclude<RequestStatus, 0>,
     message: string,
   ): void {
-    // One line a failed inference would drown all others.
+    // A line per failed inference would drown all others.
     if (kind !== "InferRequest") {
       this.#log(`Client <--  Rsp${id}:${shortName(kind)} error ${status}: ${message}`);
     }

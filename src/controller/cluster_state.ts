@@ -1,4 +1,4 @@
-/** The live state of a cluster as clients are told it. */
+/** The live state of a cluster, as it is sent to clients. */
 import type { LiveState } from "../telemetry/live/live_state.ts";
 import type { RecentAction } from "../telemetry/live/recent_actions.ts";
 import type { ControllerView } from "../telemetry/metrics/controller_metrics.ts";
@@ -77,7 +77,7 @@ export function clusterState(
   };
 }
 
-/** Those with requests first, then those without, as far as there is room. */
+/** Those with requests first, then others as far as there is room. */
 function modelFigures(
   used: ReturnType<LiveState["poll"]>["models"],
   groups: ModelGroups,

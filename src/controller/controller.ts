@@ -1,10 +1,10 @@
 /**
- * The controller: takes requests from clients, and plans every action on every GPU of its workers.
+ * The controller accepts requests from clients and plans every action on every GPU of its workers.
  *
- * Start-up goes through phases: (1) inference and LS requests are bounced, (2) the state of the workers
- * is asked for, (3) the first LoadModel of a client is awaited, (4) models are loaded on every worker,
- * (5) once a second passes without that, or after ten, (6) the loaded models are printed, and serving
- * begins. Models may be loaded later too, and workers may come and go: a newcomer gets all models before
+ * Start-up has these phases: (1) inference and LS requests are bounced, (2) workers are asked for their
+ * state, (3) the first LoadModel of a client is awaited, (4) models are loaded on every worker, (5) until a
+ * second passes without a load, or ten seconds have passed, (6) the loaded models are printed, and serving
+ * begins. Models may also be loaded later, and workers may come and go: a new worker gets all models before
  * its GPUs serve.
  */
 import { type Clock, SECOND, type Timer } from "../core/clock.ts";
@@ -35,9 +35,9 @@ import { queryWorker, type WorkerState } from "./worker_query.ts";
 
 export { type ControllerOptions, DEFAULT_CONTROLLER_OPTIONS } from "./options.ts";
 
-/** The load phase ends when this long has passed without load activity. */
+/** The load phase ends after this time without load activity. */
 const LOAD_STAGE_IDLE_NS = SECOND;
-/** And when it has lasted for this long and there is a model: one client's loads must not stop all others. */
+/** It also ends after this time if there is a model: one client's loads must not block all others. */
 const LOAD_STAGE_MAX_NS = 10 * SECOND;
 
 type Phase = "connecting" | "querying" | "awaiting" | "loading" | "serving";
@@ -49,7 +49,7 @@ export class Controller implements ClientRequests {
   readonly #serving: Serving;
   readonly #summary: SummaryPrinter;
   readonly #live: LiveState;
-  /** Those that are connected. */
+  /** The connected ones. */
   readonly #workers = new Set<Worker>();
   #nextWorkerId = 0;
   readonly #sessions = new Set<ClientSession>();
@@ -62,7 +62,7 @@ export class Controller implements ClientRequests {
   #nextActionId = 0;
   #loadStageBeganNs = 0;
   #loadStageTimer: Timer | null = null;
-  /** Why nothing new is taken; null while it is. */
+  /** Why new requests are refused; null while they are accepted. */
   #draining: string | null = null;
   #closed = false;
 
@@ -77,7 +77,7 @@ export class Controller implements ClientRequests {
   ) {
     this.#clock = clock;
     this.#log = (line) => {
-      // That links end once all is over is no news.
+      // Links that end after shutdown are not reported.
       if (!this.#closed) log(printable(line));
     };
     this.#options = options;
@@ -123,7 +123,7 @@ export class Controller implements ClientRequests {
     );
   }
 
-  /** Takes a link to a worker. Workers are numbered in the order in which they come. */
+  /** Accepts a link to a worker. Workers are numbered in order of arrival. */
   readonly acceptWorker: Accept = (link: Link): LinkHandler => {
     const peer = new WorkerPeer(
       this.#nextWorkerId++,
@@ -138,13 +138,13 @@ export class Controller implements ClientRequests {
       const come = `Worker ${peer.id} (${link.peer}) has come`;
       this.#log(come);
       this.#live.note(come, () => come);
-      // Not within this call: the link has no handler yet.
+      // Not within this call, since the link has no handler yet.
       this.#clock.at(this.#clock.now(), () => this.#query(worker));
     }
     return peer;
   };
 
-  /** Takes a link to a client. */
+  /** Accepts a link to a client. */
   readonly acceptClient: Accept = (link: Link): LinkHandler => {
     const session = new ClientSession(link, this, this.#modelRequests, this.#log);
     this.#sessions.add(session);
@@ -161,7 +161,7 @@ export class Controller implements ClientRequests {
     return this.#workers.size;
   }
 
-  /** Begins the start-up, once all workers are connected. */
+  /** Starts the start-up phases, once all workers are connected. */
   start(): void {
     this.#log("(Startup) Running ControllerStartup");
     this.#log("(Startup-1) Bouncing LS and Infer requests until startup is complete");
@@ -171,19 +171,19 @@ export class Controller implements ClientRequests {
     this.#afterQuery();
   }
 
-  /** Takes no more requests; those that it has go on, and so do loads: see {@link pending}. */
+  /** Refuses new requests; accepted requests and loads continue: see {@link pending}. */
   drain(reason: string): void {
     this.#draining = reason;
     this.#models.catalogue.changed();
     this.#serving.drain(reason);
   }
 
-  /** Requests of clients, loads and unloads included, that have been taken and not been answered. */
+  /** Accepted, unanswered requests of clients, including loads and unloads. */
   get pending(): number {
     return this.#serving.unanswered + this.#models.pending;
   }
 
-  /** Answers all that waits, tells clients and workers, and stops. */
+  /** Answers all waiting requests, says goodbye to clients and workers, and stops. */
   close(reason: string): void {
     this.#summary.close();
     this.#live.close();
@@ -248,7 +248,7 @@ export class Controller implements ClientRequests {
 
   // Start-up.
 
-  /** Whether it is not known yet what workers have. */
+  /** Whether the state of the workers is still unknown. */
   get #starting(): boolean {
     return this.#phase === "connecting" || this.#phase === "querying";
   }
@@ -284,7 +284,7 @@ export class Controller implements ClientRequests {
     if (this.#phase !== "querying") return;
     if ([...this.#workers].some(({ state }) => state === null)) return;
     this.#printCluster();
-    // Nothing is under way: the actions that people look for in logs are numbered from here.
+    // Nothing is in progress: the actions that matter in logs are numbered from here.
     this.#nextActionId = 0;
     const source = this.#models.restore();
     for (const worker of this.#ready) this.#models.dropUnknown(worker);
@@ -294,7 +294,7 @@ export class Controller implements ClientRequests {
     this.#preload();
   }
 
-  /** Serves what an earlier controller did, as soon as the workers have it. */
+  /** Serves an earlier controller's models, as soon as the workers have them. */
   #restore(source: string): void {
     const { copies } = this.#models.groups;
     this.#log(`(Startup-3) Restoring ${copies} models of an earlier controller from ${source}`);
@@ -302,7 +302,7 @@ export class Controller implements ClientRequests {
     const workers = this.#ready;
     let waiting = workers.length;
     const restored = () => {
-      // A load meanwhile may have ended the stage.
+      // A load in the meantime may have ended the stage.
       if (waiting === 0 && this.#phase === "loading") this.#beginServing();
     };
     for (const worker of workers) {
@@ -314,7 +314,7 @@ export class Controller implements ClientRequests {
     if (workers.length === 0) restored();
   }
 
-  /** Loads what nobody has to ask for, as soon as there is a worker. */
+  /** Loads the model that needs no request, as soon as there is a worker. */
   #preload(): void {
     const { preload } = this.#options;
     if (preload === null || this.#phase !== "awaiting" || this.#ready.length === 0) return;
@@ -326,7 +326,9 @@ export class Controller implements ClientRequests {
     this.#loadStageBeganNs = this.#clock.now();
   }
 
-  /** The load stage begins with the first load; each one that begins or ends puts off the stage's end. */
+  /**
+   * The load stage begins with the first load; each load that begins or ends postpones the stage's end.
+   */
   #onLoad(): void {
     if (this.#phase === "awaiting") {
       this.#beginLoading();
@@ -338,9 +340,9 @@ export class Controller implements ClientRequests {
     const endNs = Math.min(idleNs, this.#loadStageBeganNs + LOAD_STAGE_MAX_NS);
     this.#loadStageTimer = this.#clock.at(endNs, () => {
       if (this.#models.groups.copies > 0) return this.#beginServing();
-      // The load's end will tell.
+      // Decided when the load ends.
       if (this.#models.loading > 0) return;
-      // A stage in which every load failed has nothing to serve: a client may yet bring a model.
+      // If every load failed there is nothing to serve yet: wait for another load.
       this.#log("(Startup-3) No model could be loaded.  Awaiting LoadModel requests from clients");
       this.#phase = "awaiting";
     });
@@ -364,7 +366,7 @@ export class Controller implements ClientRequests {
     this.#serving.addWorker(peer, state.gpus.map((gpu) => gpu.weights_cache_pages));
   }
 
-  /** Gives a worker that came later the models that it should have, and then lets it serve. */
+  /** Gives a worker that connected later the models that it should have, and then lets it serve. */
   #equip(worker: ReadyWorker): void {
     const { peer, state } = worker;
     this.#models.equip(worker, () => {
@@ -405,14 +407,14 @@ export class Controller implements ClientRequests {
     this.#afterQuery();
   }
 
-  // What is told of the present.
+  // Reports of the present state.
 
-  /** The cluster as it is now. */
+  /** The cluster's present state. */
   view(): ControllerView {
     return viewOf(this.#ready, this.#models.groups, this.#serving);
   }
 
-  /** The path of a model; "" when there is none of that id. */
+  /** The path of a model; "" if there is none with that id. */
   pathOf(modelId: number): string {
     return this.#serving.pathOf(modelId);
   }
@@ -430,7 +432,7 @@ export class Controller implements ClientRequests {
     return this.#workerTraffic.with(Array.from(this.#workers, ({ peer }) => peer.link.traffic));
   }
 
-  // What is printed.
+  // Output.
 
   #reported({ peer, state }: ReadyWorker) {
     let served = 0;

@@ -1,4 +1,4 @@
-/** Inputs for requests that bring none. */
+/** Inputs for requests that have none. */
 import { Random } from "../core/random.ts";
 
 export class GeneratedInputs {
@@ -17,7 +17,9 @@ export class GeneratedInputs {
     return input;
   }
 
-  /** A worker takes a batch with inputs or one without; in a mixed one, what lacks is made here. */
+  /**
+   * A worker accepts batches with all inputs or with none; missing ones of a mixed batch are made up here.
+   */
   complete(inputs: readonly Uint8Array[], bytes: number): readonly Uint8Array[] {
     const lacking = inputs.filter(({ length }) => length === 0).length;
     if (lacking === 0 || lacking === inputs.length) return inputs;

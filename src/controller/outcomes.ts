@@ -1,16 +1,16 @@
-/** What a worker's results mean, and what they must be to mean anything. */
+/** Translates and validates the results of workers. */
 import { MS } from "../core/clock.ts";
 import { ActionStatus } from "../core/status.ts";
 import type { ActionOutcome } from "../scheduler/scheduler.ts";
 
-/** A time of the peer's clock in ours; 0, which stands for none, stays 0. */
+/** Translates a time from the peer's clock to ours; 0, which stands for none, stays 0. */
 export function local(sync: { toLocal(ns: number): number }, ns: number): number {
   return ns === 0 ? 0 : sync.toLocal(ns);
 }
 
 /**
- * What a worker says it did, in our time. Predictions build on this, so what cannot be true counts as a
- * failure: one absurd time would keep a GPU from being used for good.
+ * What a worker reports, in our time. Predictions are based on it, so implausible results count as
+ * failures: a single absurd time could keep a GPU from ever being used.
  */
 export function ran(
   { begin_ns, end_ns }: { readonly begin_ns: number; readonly end_ns: number },
@@ -19,25 +19,26 @@ export function ran(
   nowNs: number,
 ): ActionOutcome {
   const durationNs = end_ns - begin_ns;
-  // Clocks may differ in speed a little, and the emulated worker's times are exact where ours are late.
+  // Clocks may run at slightly different speeds, and the emulated worker's times are exact whereas ours are
+  // late.
   if (!(durationNs >= 0 && durationNs <= 1.01 * (nowNs - sentNs) + MS)) {
     return failure(
       ActionStatus.runtimeError,
       `the worker says it took ${durationNs} ns, of the ${nowNs - sentNs} ns that passed`,
     );
   }
-  // It ended before we heard of it, even if the estimate of the clocks' offset is a little off.
+  // It ended before we heard of it, even if the estimated clock offset is slightly wrong.
   const endNs = Math.max(sentNs, Math.min(end_ns + offsetNs, nowNs));
   return { status: ActionStatus.success, message: "", beginNs: endNs - durationNs, endNs };
 }
 
 export function failure(status: number, message: string): ActionOutcome {
-  // A success without its result is none.
+  // A success without its result is a failure.
   const known = status === ActionStatus.success ? ActionStatus.runtimeError : status;
   return { status: known as ActionStatus, message, beginNs: 0, endNs: 0 };
 }
 
-/** Cuts a payload into one output of `bytes` a request; null if the sizes are not that. */
+/** Splits a payload into one output of `bytes` per request; null if the sizes do not match. */
 export function split(
   payload: Uint8Array,
   sizes: readonly number[],

@@ -2,15 +2,15 @@ import type { Request } from "../scheduler/scheduler.ts";
 import type { TracedRequest } from "../telemetry/records.ts";
 import type { ClientSession } from "./client_session.ts";
 
-/** A request that a client waits for. */
+/** A request that a client is waiting for. */
 export class PendingRequest implements Request {
-  /** Whether it counts as its user's. */
+  /** Whether it counts towards its user's limits. */
   admitted = false;
 
   constructor(
     readonly requestId: number,
     readonly session: ClientSession,
-    /** The client's id of it. */
+    /** The client's id for it. */
     readonly clientRequestId: number,
     readonly userId: number,
     readonly modelId: number,
@@ -20,9 +20,9 @@ export class PendingRequest implements Request {
     readonly input: Uint8Array,
     readonly arrivalCount: number,
     readonly cold: boolean,
-    /** Time that it takes of a GPU when it runs alone. */
+    /** GPU time that it takes if it runs alone. */
     readonly costNs: number,
-    /** Its trace context, where it is traced. */
+    /** Its trace context, if it is traced. */
     readonly trace: string | undefined,
   ) {}
 
@@ -33,7 +33,7 @@ export class PendingRequest implements Request {
 
 export const NOT_TRACED: readonly TracedRequest[] = [];
 
-/** Those of a batch that are traced: mostly none. */
+/** The traced requests of a batch: usually none. */
 export function tracedAmong(requests: readonly PendingRequest[]): readonly TracedRequest[] {
   let traced: TracedRequest[] | null = null;
   for (const { requestId, trace } of requests) {

@@ -1,4 +1,4 @@
-/** What the controller prints of its cluster. */
+/** What the controller prints about its cluster. */
 import { describeBytes, describeModel } from "../wire/describe.ts";
 import type { Header, ModelFacts } from "../wire/messages.ts";
 import type { InputOrigin } from "./serving.ts";
@@ -6,7 +6,7 @@ import type { InputOrigin } from "./serving.ts";
 export interface ReportedWorker {
   readonly id: number;
   readonly state: Header<"GetWorkerStateResult">;
-  /** Models that it can run. */
+  /** Models that the worker can run. */
   readonly models: number;
 }
 
@@ -39,7 +39,7 @@ export function clusterLines(
   return lines;
 }
 
-/** What serving begins with. */
+/** What is printed when serving begins. */
 export function servingLines(
   workers: readonly ReportedWorker[],
   models: readonly ReportedModel[],
@@ -59,7 +59,7 @@ export function servingLines(
   ];
 }
 
-/** Which way the inputs of requests go, marked by ticks, and where they come from; "" without any. */
+/** The way of the requests' inputs, marked by ticks, and who makes them; "" if there are none. */
 export function describeInputs(origins: ReadonlySet<InputOrigin>): string {
   if (origins.size === 0) return "";
   const marks = (sent: boolean) => (sent ? "✔" : "✘").repeat(5);

@@ -1,4 +1,4 @@
-/** Whose weights are on which GPU, as far as the controller has been told or has decided. */
+/** Which models' weights are on which GPU, as far as the controller knows or has decided. */
 import type { GpuSpec } from "../scheduler/scheduler.ts";
 
 type Place = Pick<GpuSpec, "workerId" | "gpuId">;
@@ -18,7 +18,7 @@ interface Held {
 
 export class Residency {
   readonly #gpus = new Map<string, Held>();
-  /** GPUs that hold a model's weights; models that none holds are not in it. */
+  /** GPUs that hold a model's weights; models that no GPU holds are not included. */
   readonly #holders = new Map<number, number>();
 
   /** Whether no GPU holds a model's weights. */
@@ -31,7 +31,7 @@ export class Residency {
     return held === undefined ? NOTHING : { models: held.pagesOf.size, pages: held.pages };
   }
 
-  /** A GPU has a model's weights now, in so many pages. */
+  /** A GPU now has a model's weights, in this many pages. */
   loaded(place: Place, modelId: number, pages: number): void {
     const name = nameOf(place);
     let held = this.#gpus.get(name);
@@ -42,7 +42,7 @@ export class Residency {
     this.#holders.set(modelId, (this.#holders.get(modelId) ?? 0) + 1);
   }
 
-  /** It has them no more, or is told to drop them. */
+  /** It no longer has them, or has been told to drop them. */
   evicted(place: Place, modelId: number): void {
     const held = this.#gpus.get(nameOf(place));
     const pages = held?.pagesOf.get(modelId);
@@ -52,7 +52,7 @@ export class Residency {
     this.#release(modelId);
   }
 
-  /** The GPU is gone, and all weights with it. */
+  /** The GPU is lost, with all weights on it. */
   lost(place: Place): void {
     const name = nameOf(place);
     for (const modelId of this.#gpus.get(name)?.pagesOf.keys() ?? []) this.#release(modelId);

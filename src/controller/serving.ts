@@ -1,7 +1,6 @@
 /**
- * Serving: between clients and workers on one side, and the scheduler, which only decides, on the
- * other. Holds the inputs of requests, turns decisions into actions and results into answers, and
- * records both.
+ * Serving connects clients and workers to the scheduler, which only decides. It holds the inputs of
+ * requests, turns decisions into actions and results into answers, and records both.
  */
 import { type Clock, SECOND } from "../core/clock.ts";
 import { ActionStatus, RequestStatus } from "../core/status.ts";
@@ -26,25 +25,25 @@ import type { Result, WorkerPeer } from "./worker_peer.ts";
 
 export { PendingRequest } from "./pending_request.ts";
 
-/** Nobody waits longer for an answer, whatever a request says: far less than that is exact in numbers. */
+/** The longest time for a request, whatever it asks for. Numbers are exact for far longer times. */
 const MAX_SLO_NS = 24 * 3600 * SECOND;
 
-/** What is told of each request and action: when it is over, except where it says otherwise. */
+/** Receives a record of each request and action when it is over, except where stated otherwise. */
 export interface Telemetry {
   onRequest(record: RequestRecord): void;
   onAction(record: ActionRecord): void;
-  /** An action is on its way. */
+  /** An action has been sent. */
   onSent?(sent: SentAction): void;
-  /** A request was answered without having been taken. */
+  /** A request was answered without having been accepted. */
   onRejected?(status: RequestStatus): void;
 }
 
 export interface ServingOptions {
-  /** Time a request has when it does not say, in nanoseconds. */
+  /** Time allowed for a request that does not set one, in nanoseconds. */
   readonly defaultSloNs: number;
-  /** Send inputs made here to the worker for requests that bring none. */
+  /** Generate inputs for requests that have none. */
   readonly generateInputs: boolean;
-  /** Requests that may be unanswered at a time; more are refused. */
+  /** Unanswered requests at a time; more are refused. */
   readonly maxRequests: number;
   readonly users: UserPolicy;
 }
@@ -55,7 +54,7 @@ export interface ServedModel {
   readonly path: string;
   readonly inputBytes: number;
   readonly outputBytes: number;
-  /** Batch-1 execution time by its profile: what slo_factor multiplies. */
+  /** Execution time at batch size 1 by its profile, which slo_factor multiplies. */
   readonly execNs: number;
 }
 
@@ -64,7 +63,7 @@ interface ModelCounts {
   unanswered: number;
 }
 
-/** A worker that serves, and what there was when it began to. */
+/** A serving worker, and its state when it began to serve. */
 interface ServingWorker {
   readonly peer: WorkerPeer;
   readonly gpuCount: number;
@@ -85,7 +84,7 @@ export class Serving implements SchedulerHost<PendingRequest> {
   /** The workers that can run each model; copies share one. */
   readonly #runnersOf = new Map<number, ReadonlyMap<number, ModelSpec>>();
   readonly #counts = new Map<number, ModelCounts>();
-  /** Models that are being unloaded: their requests are finished, and no others taken. */
+  /** Models that are being unloaded: their requests are finished, and no new ones accepted. */
   readonly #retired = new Set<number>();
   readonly #residency = new Residency();
   readonly #generated = new GeneratedInputs();
@@ -95,9 +94,9 @@ export class Serving implements SchedulerHost<PendingRequest> {
   #unanswered = 0;
   #nextRequestId = 0;
   #inputOrigins = new Set<InputOrigin>();
-  /** Why no request is taken any more, while those that were are finished; null while they are. */
+  /** Why new requests are refused while accepted ones are being finished; null while they are accepted. */
   #draining: string | null = null;
-  /** Why nothing is served any more; null while it is. */
+  /** Why serving has ended; null while it has not. */
   #closedBecause: string | null = null;
 
   constructor(
@@ -121,7 +120,7 @@ export class Serving implements SchedulerHost<PendingRequest> {
   }
 
   addWorker(peer: WorkerPeer, gpuPages: readonly number[]): void {
-    // It may have been let in with the others while it was still loading models.
+    // It may have been admitted with the others while it was still loading models.
     if (this.#workers.has(peer.id)) return;
     this.#workers.set(peer.id, { peer, gpuCount: gpuPages.length });
     this.#gpuCount += gpuPages.length;
@@ -135,7 +134,8 @@ export class Serving implements SchedulerHost<PendingRequest> {
       this.#residency.lost({ workerId, gpuId });
       this.#scheduler.removeGpu({ workerId, gpuId, pages: 0 });
     }
-    // Only now: what one of its GPUs ran may have been given to the next, which still had to be removed.
+    // Only now, because requests of one of its GPUs may have gone to the next, which still had to be
+    // removed.
     this.#workers.delete(workerId);
     this.#gpuCount -= worker.gpuCount;
   }
@@ -150,17 +150,17 @@ export class Serving implements SchedulerHost<PendingRequest> {
     this.#scheduler.setModel(model.id, specs);
   }
 
-  /** Takes no more requests for a model; those that it has go on. */
+  /** Refuses new requests for a model; accepted ones continue. */
   retireModel(modelId: number): void {
     if (this.#models.has(modelId)) this.#retired.add(modelId);
   }
 
-  /** Requests for a model that have not been answered. */
+  /** Unanswered requests for a model. */
   unansweredOf(modelId: number): number {
     return this.#counts.get(modelId)?.unanswered ?? 0;
   }
 
-  /** Ends a model: what waits for it is refused, what runs is answered with what comes of it. */
+  /** Removes a model: its waiting requests are refused, running ones are answered with their result. */
   removeModel(modelId: number): void {
     if (!this.#models.has(modelId)) return;
     this.#retired.add(modelId);
@@ -216,7 +216,7 @@ export class Serving implements SchedulerHost<PendingRequest> {
     else this.refuse(request, ...refusal);
   }
 
-  /** Requests that have been taken and not been answered. */
+  /** Accepted, unanswered requests. */
   get unanswered(): number {
     return this.#unanswered;
   }
@@ -226,7 +226,7 @@ export class Serving implements SchedulerHost<PendingRequest> {
     return this.#residency.use({ workerId, gpuId });
   }
 
-  /** Unanswered requests by the path of their model, where there are any. */
+  /** Unanswered requests by path of their model, without zeros. */
   unansweredByPath(): Map<string, number> {
     const counts = new Map<string, number>();
     for (const [id, { unanswered }] of this.#counts) {
@@ -237,25 +237,25 @@ export class Serving implements SchedulerHost<PendingRequest> {
     return counts;
   }
 
-  /** The path of a model; "" when there is none of that id any more. */
+  /** The path of a model; "" if there is no longer one with that id. */
   pathOf(modelId: number): string {
     return this.#models.get(modelId)?.path ?? "";
   }
 
-  /** Refuses every further request with `message`; those that it has go on. */
+  /** Refuses every new request with `message`; accepted ones continue. */
   drain(message: string): void {
     this.#draining = message;
   }
 
-  /** Refuses what waits or runs, with `message`, and every request after that. */
+  /** Refuses all waiting and running requests, and all later ones, with `message`. */
   close(message: string): void {
     this.#closedBecause = message;
     this.#scheduler.close(RequestStatus.unavailable, message);
-    // The scheduler answers what runs on a GPU that it loses.
+    // The scheduler answers the requests on a GPU that it loses.
     for (const workerId of [...this.#workers.keys()]) this.removeWorker(workerId);
   }
 
-  // What the scheduler may do.
+  // The interface for the scheduler.
 
   transferNs(workerId: number, bytes: number): number {
     return this.#workers.get(workerId)?.peer.transferNs(bytes) ?? 0;
@@ -263,7 +263,7 @@ export class Serving implements SchedulerHost<PendingRequest> {
 
   send(action: SchedulerAction<PendingRequest>): void {
     const peer = this.#workers.get(action.gpu.workerId)?.peer;
-    // The scheduler knows that the GPU is gone: nothing comes of the action.
+    // The scheduler knows that the GPU is lost: the action has no outcome.
     if (peer === undefined) return;
     const sentNs = this.#clock.now();
     let id: number;
@@ -283,7 +283,7 @@ export class Serving implements SchedulerHost<PendingRequest> {
             ...header,
             expected_duration_ns: action.expectedNs,
             batch_size: action.batchSize,
-            // An action without requests is run for its own sake: the worker makes the inputs.
+            // An action without requests is run for its own sake: the worker makes up the inputs.
             input_sizes: inputs.length > 0
               ? inputs.map((input) => input.length)
               : new Array<number>(action.batchSize).fill(0),
@@ -319,7 +319,7 @@ export class Serving implements SchedulerHost<PendingRequest> {
       const request = action.requests[i]!;
       const output = this.#outputs[i] ?? this.#zeros(request.modelId);
       request.session.sendOutput(request.clientRequestId, output);
-      // The worker has it all, so nothing reads the input any more.
+      // The worker has received everything, so the input is no longer needed.
       payloads.release(request.input);
       if (nowNs <= request.deadlineNs) this.#succeeded++;
       this.#record(request, RequestStatus.success);
@@ -352,7 +352,7 @@ export class Serving implements SchedulerHost<PendingRequest> {
     return null;
   }
 
-  /** Why a request that is all right cannot be taken now; null if it can. It is counted already. */
+  /** Why a valid request cannot be accepted now; null if it can. It has already been counted. */
   #refusal(request: PendingRequest): [Exclude<RequestStatus, 0>, string] | null {
     const { overloaded, unavailable } = RequestStatus;
     const { maxRequests } = this.#options;
@@ -410,7 +410,7 @@ export class Serving implements SchedulerHost<PendingRequest> {
       copyOutputEndNs = sync.toLocal(header.copy_output.end_ns);
       record.gpuClockBefore = header.gpu_clock_before;
       record.gpuClock = header.gpu_clock;
-      // Of a model that has been unloaded, only what was run for its own sake is still under way.
+      // For an unloaded model, only actions that run for their own sake can still be in progress.
       const outputBytes = this.#models.get(action.modelId)?.outputBytes ?? 0;
       outputs = split(payload, header.output_sizes, action.batchSize, outputBytes);
     } else if (

@@ -1,11 +1,11 @@
-/** The cluster as it is at the moment, for metrics and for those who watch. */
+/** The cluster's present state, for metrics and for the dashboard. */
 import type { ControllerView, WorkerView } from "../telemetry/metrics/controller_metrics.ts";
 import type { ModelGroups } from "./models/groups.ts";
 import type { Serving } from "./serving.ts";
 import type { WorkerPeer } from "./worker_peer.ts";
 import type { WorkerState } from "./worker_query.ts";
 
-/** A worker that has told its state. */
+/** A worker that has reported its state. */
 interface ViewedWorker {
   readonly peer: WorkerPeer;
   readonly state: WorkerState;

@@ -9,21 +9,21 @@ import {
 import type { Link, LinkHandler } from "../wire/link.ts";
 import type { AnyMessage, Header } from "../wire/messages.ts";
 
-/** Actions with inputs that are on their way to a worker at a time. */
+/** Actions with inputs that are being sent to a worker at a time. */
 const MAX_TRANSFERS = 2;
-/** Payloads smaller than this tell nothing of the bandwidth. */
+/** Payloads smaller than this say nothing about the bandwidth. */
 const MEASURABLE_BYTES = 64 * 1024;
 /** Weight of the newest measurement of bandwidth. */
 const SMOOTHING = 0.1;
-/** How long a bandwidth is believed by which inputs take this long or longer, while none is sent. */
+/** How long an estimate is trusted by which inputs take this long or longer, while none is being sent. */
 const DOUBT_NS = 100 * MS;
 const LONG_NS = MS;
-/** Assumed until measured: 1 GB/s, and half a millisecond either way. */
+/** Assumed until measured: 1 GB/s, and half a millisecond in each direction. */
 const INITIAL_NS_PER_BYTE = 1;
 const INITIAL_ONE_WAY_NS = 500_000;
 const MIN_ONE_WAY_NS = 50_000;
 
-/** What a worker answered, or what stands for it when it did not. Times are in the worker's clock. */
+/** A worker's answer, or a substitute if it did not answer. Times are in the worker's clock. */
 export type Result = MessageOf<ResultKind>;
 export type OnResult = (result: Result) => void;
 
@@ -40,7 +40,7 @@ interface Transfer {
   readonly latestNs: number;
 }
 
-/** The controller's end of a link to a worker: sends actions, and hands each its one result. */
+/** The controller's end of a link to a worker: sends actions, and reports exactly one result for each. */
 export class WorkerPeer implements LinkHandler {
   readonly id: number;
   readonly link: Link;
@@ -48,12 +48,12 @@ export class WorkerPeer implements LinkHandler {
   readonly #nextActionId: () => number;
   readonly #onLost: (peer: WorkerPeer, reason: string) => void;
   readonly #pending = new Map<number, Pending>();
-  /** Sizes of inputs under way that tell of the bandwidth, by action. */
+  /** Sizes of inputs in flight from which the bandwidth is measured, by action. */
   readonly #sizes = new Map<number, { bytes: number; sentNs: number }>();
   readonly #waiting: Transfer[] = [];
   #transfers = 0;
   #nsPerByte = INITIAL_NS_PER_BYTE;
-  /** When the bandwidth is next doubted; null when nobody has asked since the last that was sent. */
+  /** When the bandwidth is next doubted; null if nobody has asked since the last input was sent. */
   #doubtNs: number | null = null;
   #doubted = false;
   #lost = false;
@@ -118,7 +118,7 @@ export class WorkerPeer implements LinkHandler {
     return id;
   }
 
-  /** Time that a message with `bytes` of payload takes to the worker, or one of 0 bytes from it. */
+  /** Time for a message with `bytes` of payload to the worker, or one of 0 bytes from it. */
   transferNs(bytes: number): number {
     const { sync } = this.link;
     const oneWayNs = sync.known ? Math.max(MIN_ONE_WAY_NS, sync.rttNs / 2) : INITIAL_ONE_WAY_NS;
@@ -128,7 +128,7 @@ export class WorkerPeer implements LinkHandler {
 
   onMessage(message: AnyMessage): void {
     const pending = this.#pending.get(message.id);
-    // A result nobody waits for: answered before, or never asked for. There is nothing to do about it.
+    // A result that nobody waits for: a duplicate, or unsolicited. Ignore it.
     if (pending === undefined || !isResult(message)) return;
     this.#pending.delete(message.id);
     this.#measure(message);
@@ -168,7 +168,7 @@ export class WorkerPeer implements LinkHandler {
     }
   }
 
-  /** In a call of its own: `sendInfer` has not returned the id yet. */
+  /** In a separate call, since `sendInfer` has not returned the id yet. */
   #failLater(id: number, status: number, message: string): void {
     this.#clock.at(this.#clock.now(), () => {
       const pending = this.#pending.get(id);
@@ -185,7 +185,7 @@ export class WorkerPeer implements LinkHandler {
     const { sync } = this.link;
     if (!sync.known) return;
     const takenNs = sync.toLocal(result.header.action_received_ns) - sent.sentNs - sync.rttNs / 2;
-    // Whatever the worker says, it took no longer than until now.
+    // Whatever the worker reports, it cannot have taken longer than until now.
     const transferNs = Math.max(0, Math.min(takenNs, this.#clock.now() - sent.sentNs));
     const weight = this.#doubted ? 1 : SMOOTHING;
     this.#doubted = false;
@@ -217,7 +217,7 @@ function isResult(message: AnyMessage): message is Result {
   return resultKinds.has(message.kind);
 }
 
-/** What stands for the result of an action that the worker did not answer. */
+/** The substitute for the result of an action that the worker did not answer. */
 function failure(id: number, { kind }: Pending, status: number, message: string): Result {
   const header = {
     action_received_ns: 0,

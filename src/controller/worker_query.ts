@@ -1,4 +1,4 @@
-/** What a worker has when it comes, and its caches emptied. */
+/** Asks a new worker for its state, and empties its caches. */
 import { type Clock, MS } from "../core/clock.ts";
 import type { Log } from "../core/log.ts";
 import type { Header } from "../wire/messages.ts";
@@ -6,12 +6,12 @@ import type { WorkerPeer } from "./worker_peer.ts";
 
 export type WorkerState = Header<"GetWorkerStateResult">;
 
-/** Pause before a worker is asked again to empty its caches. */
+/** Pause before asking a worker again to empty its caches. */
 const CLEAR_RETRY_NS = 100 * MS;
 
 /**
- * Asks a worker for its state, and tells it as soon as it is known; calls `ready` with it when no weights
- * are on its GPUs any more. A worker that does not tell is disconnected.
+ * Asks a worker for its state, reports it as soon as it is known, and calls `ready` with it once no weights
+ * are left on its GPUs. A worker that does not report its state is disconnected.
  */
 export function queryWorker(
   clock: Clock,
@@ -22,7 +22,7 @@ export function queryWorker(
 ): void {
   if (peer.lost) return;
   peer.send("GetWorkerState", {}, (result) => {
-    // That it is lost has been told already, and what follows from it done.
+    // Its loss has already been reported and handled.
     if (peer.lost) return;
     if (result.kind !== "GetWorkerStateResult") {
       const why = result.kind === "ErrorResult" ? result.header.message : `it sent ${result.kind}`;
@@ -31,14 +31,14 @@ export function queryWorker(
     }
     const state = result.header;
     told(state);
-    // The scheduler counts a GPU's pages from none taken, so what an earlier controller has left there has
-    // to go. A worker without models has nothing.
+    // The scheduler assumes that all pages of a GPU are free, so weights of an earlier controller must be
+    // removed. A worker without models has none.
     if (state.models.length > 0) clearCache(clock, log, peer, () => ready(state));
     else ready(state);
   });
 }
 
-/** Empties the caches of a worker; weights that are still in use are waited for. */
+/** Empties the caches of a worker; waits for weights that are still in use. */
 function clearCache(clock: Clock, log: Log, peer: WorkerPeer, done: () => void): void {
   if (peer.lost) return;
   peer.send("ClearCache", {}, (result) => {

@@ -138,7 +138,7 @@ export function simulateCommand(): Command {
     .option("--inputs", "send inputs, whose bytes take time on the network", false)
     .option(
       "--uploads",
-      "the first client also uploads models, and loads, serves and unloads them",
+      "the first client also uploads models, and loads, serves, unloads and removes them",
       false,
     )
     .option("--registry", "controllers keep their models for the one after them", false)

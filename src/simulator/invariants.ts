@@ -75,12 +75,13 @@ function unevenlyLoaded({ workers, models }: Simulation): string[] {
   });
 }
 
-/** Workers keep whole uploads, and no halves. */
-function misstored({ workers }: Simulation): string[] {
+/** Workers keep whole uploads, no halves, and none that was removed, if the controller is to remember. */
+function misstored({ workers, removed, remembers }: Simulation): string[] {
   const found: string[] = [];
   for (const { name, store } of workers) {
     if (store.partial > 0) found.push(`${name} has ${store.partial} uploads that are not complete`);
     for (const [path, { files, contents }] of store.kept) {
+      if (remembers && removed.has(path)) found.push(`${name} has ${path}, which was removed`);
       const damaged = files.filter(({ name, sha256 }) =>
         createHash("sha256").update(contents.get(name)!).digest("hex") !== sha256
       );

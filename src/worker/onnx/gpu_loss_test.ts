@@ -3,7 +3,10 @@ import assert from "node:assert/strict";
 import { ModelDirs } from "../model_dirs.ts";
 import { generateModels } from "../../../testdata/generate.ts";
 import { SECOND } from "../../core/clock.ts";
-import type { Model } from "./proto.ts";
+import { SystemClock } from "../../core/system_clock.ts";
+import { isFailure } from "../backend.ts";
+import { GpuSlot } from "./gpu_slot.ts";
+import { encodeModel, type Model } from "./proto.ts";
 import { model, node, TestBackend, valueInfo, writeModel } from "./testing.ts";
 
 const FLOAT = 1, INT64 = 7, BOOL = 9;
@@ -39,6 +42,14 @@ function request(times: number): Uint8Array {
 const LONG_NS = 4 * SECOND;
 const TRIED_STEPS = 20_000;
 
+/** How many steps take so long; `trial` tells how long {@link TRIED_STEPS} take. */
+async function stepsOf(longNs: number, trial: () => Promise<number>): Promise<number> {
+  let fastestNs = Infinity;
+  // V8 replaces its first, slow WebAssembly code while it runs.
+  for (let i = 0; i < 6; i++) fastestNs = Math.min(fastestNs, await trial());
+  return Math.round(TRIED_STEPS * longNs / fastestNs);
+}
+
 /** Runs `body` with a backend of two "GPUs", both the CPU, and what it told about them. */
 async function withTwo(
   timeouts: { loadNs?: number; callNs?: number },
@@ -62,13 +73,10 @@ async function withTwo(
   try {
     const loop = await backend.load("finite");
     await backend.loadWeights(loop, 0);
-    let fastestNs = Infinity;
-    // V8 replaces its first, slow WebAssembly code while it runs.
-    for (let i = 0; i < 6; i++) {
+    const many = await stepsOf(LONG_NS, async () => {
       const { exec } = await backend.infer(loop, 0, 1, [request(TRIED_STEPS)]);
-      fastestNs = Math.min(fastestNs, exec.endNs - exec.beginNs);
-    }
-    const many = Math.round(TRIED_STEPS * LONG_NS / fastestNs);
+      return exec.endNs - exec.beginNs;
+    });
     writeModel(directory, "long", looping(), { fill: { times: many } });
     const events: string[] = [];
     let back = Promise.withResolvers<void>();
@@ -125,4 +133,99 @@ Deno.test("a model that does not get loaded in time is given up, and the others 
     assert.deepEqual(events, ["lost 0: load took longer than 2 s", "restored 0"]);
     await backend.loadWeights(mlp, 1);
     assert.equal((await backend.infer(mlp, 1, 1, null)).outputs.length, 1);
+  }));
+
+/** A slot whose GPU is lost, and whose models are read again when `proceed` is called. */
+async function withLostSlot(
+  body: (
+    slot: GpuSlot,
+    events: string[],
+    reading: Promise<void>,
+    proceed: () => void,
+  ) => Promise<void>,
+): Promise<void> {
+  const clock = new SystemClock();
+  const events: string[] = [];
+  const slot = await GpuSlot.open(clock, {
+    open: { target: { kind: "wasm", adapter: null }, pageBytes: 1, weightsCacheBytes: null },
+    timeouts: { loadNs: 60 * SECOND, callNs: SECOND },
+    onLost: () => events.push("lost"),
+    onRestored: () => events.push("restored"),
+  });
+  try {
+    const file = () => encodeModel(looping()).buffer;
+    const reading = Promise.withResolvers<void>();
+    const gate = Promise.withResolvers<void>();
+    const load = (modelId: number) =>
+      slot.load({
+        request: {
+          modelId,
+          source: {
+            path: "/nowhere/model.onnx",
+            realDirs: null,
+            maxBytes: 1e6,
+            shapes: {},
+            generalShapes: {},
+            fill: { times: 3 },
+          },
+          batchSizes: [1],
+          maxExecMs: 60_000,
+          known: null,
+          budgetMs: 1000,
+        },
+        readFile: async () => {
+          reading.resolve();
+          await gate.promise;
+          return file();
+        },
+      }, file());
+    for (const modelId of [1, 2]) assert.ok(!isFailure(await load(modelId)));
+    const call = (op: "loadWeights" | "infer", times = 0) =>
+      new Promise<{ beginMs: number; endMs: number }>((resolve, reject) => {
+        const blob = request(times);
+        const inputs = [blob.buffer.slice(0, 16), blob.buffer.slice(16)] as ArrayBuffer[];
+        slot.call(op, { modelId: 1, copyId: 0, batchSize: 1, inputs }, [], (reply) => {
+          if (isFailure(reply)) reject(new Error(reply.message));
+          else resolve(reply);
+        });
+      });
+    await call("loadWeights");
+    const many = await stepsOf(LONG_NS, async () => {
+      const { beginMs, endMs } = await call("infer", TRIED_STEPS);
+      return (endMs - beginMs) * 1e6;
+    });
+    await assert.rejects(call("infer", many), /longer than 1 s/);
+    await body(slot, events, reading.promise, gate.resolve);
+  } finally {
+    slot.close("the test is over");
+    clock.close();
+  }
+}
+
+/** What the thread says of a model's weights. */
+const loadWeights = (slot: GpuSlot, modelId: number) =>
+  new Promise<string>((resolve) =>
+    slot.call("loadWeights", { modelId, copyId: 0 }, [], (reply) => {
+      resolve(isFailure(reply) ? reply.message : "loaded");
+    })
+  );
+
+Deno.test("a model that is unloaded while its GPU comes back is not there any more", () =>
+  withLostSlot(async (slot, events, reading, proceed) => {
+    await reading;
+    slot.unload(1);
+    proceed();
+    while (events.length < 2) await new Promise((resolve) => setTimeout(resolve, 20));
+    assert.equal(await loadWeights(slot, 2), "loaded");
+    assert.equal(await loadWeights(slot, 1), "no model 1 on this GPU");
+  }));
+
+Deno.test("a GPU that comes back when the worker has ended is not taken", () =>
+  withLostSlot(async (slot, events, reading, proceed) => {
+    await reading;
+    slot.close("the worker is shutting down");
+    proceed();
+    await new Promise((resolve) => setTimeout(resolve, 3000));
+    assert.deepEqual(events, ["lost"]);
+    assert.match(await loadWeights(slot, 2), /lost|shutting down/);
   }));

@@ -50,6 +50,8 @@ export class GpuSlot {
   readonly #options: GpuSlotOptions;
   readonly #models = new Map<number, SlotModel>();
   #thread: GpuThread;
+  /** The thread that is to replace a lost one, while it is given its models. */
+  #next: GpuThread | null = null;
   /** Null while the GPU works. */
   #lost: string | null = null;
   /** Resolves when it works again, or is closed. */
@@ -114,7 +116,9 @@ export class GpuSlot {
 
   unload(modelId: number): void {
     this.#models.delete(modelId);
-    this.#thread.call("unload", { modelId }, [], () => {});
+    for (const thread of [this.#thread, this.#next]) {
+      thread?.call("unload", { modelId }, [], () => {});
+    }
   }
 
   /** Calls the thread about one model; fails when GPU or model are lost. */
@@ -141,6 +145,7 @@ export class GpuSlot {
     this.#closed = true;
     this.#retry?.cancel();
     this.#thread.close(why);
+    this.#next?.close(why);
     this.#back.resolve();
   }
 
@@ -192,16 +197,25 @@ export class GpuSlot {
       );
       thread = opened.thread;
       if (this.#closed) throw new Error("closed meanwhile");
+      this.#next = thread;
       if (opened.info.profileKey !== this.info.profileKey) throw new Error("another device");
-      for (const model of [...this.#models.values()]) await this.#reload(thread, model);
-      if (lostAgain) throw new Error("lost while its models were loaded");
+      for (const [modelId, model] of [...this.#models]) {
+        const isUnloaded = () => this.#models.get(modelId) !== model;
+        if (isUnloaded()) continue;
+        await this.#reload(thread, model);
+        // The thread may have been told so before it had the model.
+        if (isUnloaded()) thread.call("unload", { modelId }, [], () => {});
+        if (lostAgain || this.#closed) throw new Error("lost or closed while models were loaded");
+      }
     } catch {
       // The reason was told when it was lost; what matters now is to go on trying.
+      this.#next = null;
       thread?.close("it could not be restored");
       this.#retryLater();
       return;
     }
     this.#thread = thread;
+    this.#next = null;
     this.#lost = null;
     this.#retryNs = FIRST_RETRY_NS;
     this.#back.resolve();

@@ -123,6 +123,10 @@ export class Simulation {
   readonly errors: string[] = [];
   /** Models that were uploaded, loaded, served and unloaded; and after all faults, those or too late. */
   readonly uploads = { served: 0, servedAfterFaults: 0, lateAfterFaults: 0 };
+  /** Paths of uploads that were removed and not uploaded again. */
+  readonly removed = new Set<string>();
+  /** Whether controllers know what earlier ones did. */
+  readonly remembers: boolean;
   readonly #options: SimulationOptions;
   readonly #random: Random;
   readonly #registry = new MemoryRegistryFile();
@@ -134,6 +138,7 @@ export class Simulation {
 
   constructor(options: SimulationOptions) {
     this.#options = options;
+    this.remembers = options.registry;
     this.#random = new Random(options.seed);
     this.#controllerProcess = new ProcessClock(this.clock);
     this.workers = Array.from(
@@ -335,6 +340,8 @@ export class Simulation {
 
   #makeUploader(node: SimulatedClient, client: Client): Uploader {
     return new Uploader(client, node.process, new Random(this.#options.seed), {
+      onUpload: (path) => this.removed.delete(path),
+      onRemoved: (path) => this.removed.add(path),
       onRound: () => {
         this.uploads.served++;
         if (this.clock.now() > this.healedNs) this.uploads.servedAfterFaults++;

@@ -1,4 +1,4 @@
-/** A client that uploads models, and loads, serves and unloads each, one after the other. */
+/** A client that uploads models, and loads, serves, unloads and removes each, one after the other. */
 import { createHash } from "node:crypto";
 import { type Clock, MS, SECOND } from "../core/clock.ts";
 import type { Random } from "../core/random.ts";
@@ -7,10 +7,11 @@ import type { Client } from "../client/client.ts";
 import { type Model, NO_INPUT } from "../client/model.ts";
 import type { Failure } from "../client/result.ts";
 import { sendUpload } from "../client/upload.ts";
-import { UPLOAD_CHUNK_BYTES } from "../wire/upload.ts";
+import { UPLOAD_CHUNK_BYTES, uploadPath } from "../wire/upload.ts";
 
 /** From the end of one model to the next. */
 const PAUSE_NS = 150 * MS;
+const NAME = "uploaded";
 const DEADLINE_NS = 5 * SECOND;
 /** Answers to what could not be in time. */
 const LATE = new Set<number>([
@@ -20,6 +21,10 @@ const LATE = new Set<number>([
 ]);
 
 export interface UploaderHandler {
+  /** The upload at a path begins. */
+  onUpload(path: string): void;
+  /** It has been removed. */
+  onRemoved(path: string): void;
   /** A model has been uploaded, loaded, served and unloaded. */
   onRound(): void;
   /** One has not, and why; `late` if it could only not be in time. The next is tried all the same. */
@@ -70,7 +75,8 @@ export class Uploader {
       length: number,
       done: (bytes: Uint8Array, problem: string) => void,
     ) => done(contents[file]!.slice(offset, offset + length), "");
-    sendUpload(this.#client, "uploaded", files, read, {}, (uploaded) => {
+    this.#handler.onUpload(uploadPath(NAME, files));
+    sendUpload(this.#client, NAME, files, read, {}, (uploaded) => {
       if (!uploaded.ok) return this.#fail("uploaded", uploaded);
       this.#load(uploaded.value.path);
     });
@@ -87,7 +93,8 @@ export class Uploader {
           if (--left > 0) return;
           if (first !== null) return this.#fail(...first);
           this.#handler.onRound();
-          this.#later();
+          if (this.#random.below(2) === 0) this.#remove(path);
+          else this.#later();
         });
       }
     });
@@ -103,6 +110,17 @@ export class Uploader {
         });
       if (this.#random.below(2) === 0) this.#client.evict(model, unload);
       else unload();
+    });
+  }
+
+  #remove(path: string): void {
+    this.#client.removeUpload(path, (removed) => {
+      if (removed.ok) this.#handler.onRemoved(path);
+      // A client that has crashed may have left a copy.
+      else if (removed.status !== RequestStatus.invalidRequest) {
+        return this.#fail("removed", removed);
+      }
+      this.#later();
     });
   }
 

@@ -23,7 +23,7 @@ import { invalid, type Outcome, type Refusal, RequestKeys } from "./request_keys
 import { StoredUploads } from "./stored_uploads.ts";
 import { bringUpload } from "./upload_relay.ts";
 import { Uploads } from "./uploads.ts";
-import { unloadEverywhere, unloadOnWorker } from "./unloading.ts";
+import { unloadAllOnWorker, unloadEverywhere } from "./unloading.ts";
 import type { WorkerPeer } from "../worker_peer.ts";
 import type { WorkerState } from "../worker_query.ts";
 
@@ -47,6 +47,8 @@ export class Models {
   #nextId = 0;
   /** Loads that have not ended. */
   readonly #loading = new Set<ModelRange>();
+  /** What workers that came later are being given, or are to forget again as it was unloaded meanwhile. */
+  readonly #equipping = new Set<ModelRange>();
   #unloading = 0;
   #removing = 0;
   /** Answers that wait for the registry. */
@@ -138,7 +140,7 @@ export class Models {
     path: string,
     done: (outcome: Outcome<Header<"RemoveUploadResponse">>) => void,
   ): void {
-    const busy = [...this.#loading, ...this.catalogue.leaving];
+    const busy = [...this.#loading, ...this.#equipping, ...this.catalogue.leaving];
     const refusal = this.#host.refusal("unload") ??
       this.#stored.refusal(path, this.groups, busy);
     if (refusal !== null) return done(refusal);
@@ -196,14 +198,9 @@ export class Models {
     if (strangers.size === 0) return this.#stored.tell(peer);
     log(`Worker ${peer.id} has ${strangers.size} models that nobody can use: it forgets them`);
     worker.state = { ...state, models: known };
-    const ranges = rangesOf([...strangers]);
-    let waiting = ranges.length;
-    for (const range of ranges) {
-      unloadOnWorker(clock, log, peer, range, () => {
-        // Not before: they may need the uploads.
-        if (--waiting === 0) this.#stored.tell(peer);
-      });
-    }
+    // Not before: they may need the uploads.
+    const then = () => this.#stored.tell(peer);
+    unloadAllOnWorker(clock, log, peer, rangesOf([...strangers]), then);
   }
 
   /**
@@ -388,6 +385,8 @@ export class Models {
   #equipWith(group: ModelGroup, worker: ReadyWorker, done: () => void): void {
     const { peer, state } = worker;
     const { clock, log } = this.#host;
+    const range: ModelRange = { ...group };
+    this.#equipping.add(range);
     const take = (facts: LoadedModel | null, problem: string) => {
       if (facts === null || !sameSizes(facts, group.facts)) {
         const why = problem || "its model of that path has other sizes: the files differ";
@@ -399,11 +398,10 @@ export class Models {
           this.catalogue.changed();
           this.#host.serve(part);
         }
-        // Unloaded meanwhile: this worker may have been told so before it had them.
-        for (const range of this.groups.missing(group)) {
-          unloadOnWorker(clock, log, peer, range, () => {});
-        }
       }
+      // Unloaded meanwhile: this worker may have been told so before it had them.
+      const unloaded = facts === null ? [] : this.groups.missing(group);
+      unloadAllOnWorker(clock, log, peer, unloaded, () => this.#equipping.delete(range));
       done();
     };
     let held: LoadedModel | null;

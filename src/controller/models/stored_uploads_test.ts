@@ -222,6 +222,36 @@ Deno.test("a worker that is told late does not remove what has been uploaded aga
   assert.deepEqual(workers.map(has), [true, true]);
 });
 
+Deno.test("what a newcomer is being brought is not removed, though it has been unloaded", () => {
+  const { cluster, workers, client } = withUpload(1);
+  const model = loadUploaded(cluster, client);
+  const newcomer = addStoring(cluster, { link: { bytesPerSecond: 10e6 } });
+  cluster.run(20 * MS);
+  assert.equal(newcomer.store.partial, 1);
+  const unloading = outcome<void>((done) => client.unloadModel(model, done));
+  while (unloading.result === null) cluster.run(MS);
+  value(unloading);
+  assert.equal(newcomer.store.partial, 1, "the files are still on their way");
+  const removal = asked(client);
+  cluster.run(MS);
+  assert.match(refusal(removal), /^10 /);
+  cluster.run(5 * SECOND);
+  assert.ok(has(newcomer));
+  assert.deepEqual(value(remove(cluster, client)), { workers: 2, problems: "" });
+  assert.deepEqual([workers[0]!, newcomer].map(has), [false, false]);
+});
+
+Deno.test("what a newcomer has been brought is removed like all else", () => {
+  const { cluster, workers, client } = withUpload(1);
+  const model = loadUploaded(cluster, client);
+  const newcomer = addStoring(cluster);
+  cluster.run();
+  assert.ok(has(newcomer));
+  unload(cluster, client, model);
+  assert.equal(value(remove(cluster, client)).workers, 2);
+  assert.deepEqual([workers[0]!, newcomer].map(has), [false, false]);
+});
+
 Deno.test("a controller that drains ends a removal that it has begun, and begins no other", () => {
   const { cluster, client } = withUpload();
   const removal = asked(client);

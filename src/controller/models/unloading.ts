@@ -42,7 +42,7 @@ function drainModels(
 }
 
 /** Has a worker forget copies of a model. `done` is called once: with "", or with what went wrong. */
-export function unloadOnWorker(
+function unloadOnWorker(
   clock: Clock,
   log: Log,
   peer: WorkerPeer,
@@ -61,6 +61,23 @@ export function unloadOnWorker(
     clock.at(clock.now() + RETRY_NS, () => unloadOnWorker(clock, log, peer, range, done));
   });
   log(`Worker <--  ${describeAction({ kind: "UnloadModel", id, header }, clock.now())}`);
+}
+
+/** The same for several ranges. `done` is called once, whatever went wrong. */
+export function unloadAllOnWorker(
+  clock: Clock,
+  log: Log,
+  peer: WorkerPeer,
+  ranges: readonly ModelRange[],
+  done: () => void,
+): void {
+  let waiting = ranges.length;
+  if (waiting === 0) return done();
+  for (const range of ranges) {
+    unloadOnWorker(clock, log, peer, range, () => {
+      if (--waiting === 0) done();
+    });
+  }
 }
 
 /**

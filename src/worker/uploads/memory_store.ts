@@ -72,8 +72,10 @@ export class MemoryUploadStore implements UploadStore {
     length: number,
     done: (bytes: Uint8Array | null, problem: string) => void,
   ): void {
-    this.#disk(() =>
-      done(this.kept.get(path)!.contents.get(name)!.slice(offset, offset + length), "")
-    );
+    this.#disk(() => {
+      const bytes = this.kept.get(path)?.contents.get(name);
+      if (bytes === undefined) done(null, `"${name}" is gone`);
+      else done(bytes.slice(offset, offset + length), "");
+    });
   }
 }

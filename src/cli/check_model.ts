@@ -41,7 +41,7 @@ export function checkModelCommand(): Command {
   addInputOptions(command);
   command
     .option("--json", "print the report as JSON")
-    .option("--write", "measure anew and keep the profile, and --shape, in model.json");
+    .option("--write", "measure again and save the profile, and --shape, in model.json");
   return addModelOptions(command)
     .addHelpText(
       "after",

@@ -44,22 +44,26 @@ export function clientCommand(): Command {
     .argument("<address>", `the controller, HOST[:PORT]; the port is ${CLIENT_PORT} by default`)
     .argument("<workload>", "the name of a workload, see below")
     .argument("[parameters...]", "the workload's parameters, in order")
-    .option("--duration <time>", "end after this time, e.g. 20s, not only on Ctrl-C", parseDuration)
+    .option(
+      "--duration <time>",
+      "end after this time, e.g. 20s, instead of on Ctrl-C",
+      parseDuration,
+    )
     .addOption(
-      timeOption("--interval <time>", "time from one line of measurements to the next", 10),
+      timeOption("--interval <time>", "time between lines of measurements", 10),
     )
     .addOption(timeOption("--wait <time>", "how long to try to connect", 5))
     .addOption(
       timeOption(
         "--reconnect <time>",
-        "how long to try to connect again when the connection is lost",
+        "how long to try to reconnect when the connection is lost",
         DEFAULT_RECONNECT_NS / SECOND,
       ),
     )
     .option("--no-reconnect", "end when the connection is lost")
     .option(
       "--slo <time>",
-      "time allowed for requests whose workload says nothing of it, e.g. 100ms, instead of the " +
+      "time allowed for requests unless the workload sets it, e.g. 100ms, instead of the " +
         "controller's default",
       parseDuration,
     )
@@ -67,12 +71,17 @@ export function clientCommand(): Command {
     .addOption(
       new Option(
         "--max-outstanding <n>",
-        "drop requests of open loops while so many wait for answers",
+        "drop requests of open loops while this many are unanswered",
       )
         .argParser(parseInteger(1, 1_000_000)).default(DEFAULT_MAX_OUTSTANDING),
     )
-    .option("--user <n>", "number of the user to ask as", parseInteger(0, 0xffff_ffff), 0)
-    .option("--json", "print measurements as lines of JSON, and all else to stderr", false)
+    .option(
+      "--user <n>",
+      "number of the user to whom requests are attributed",
+      parseInteger(0, 0xffff_ffff),
+      0,
+    )
+    .option("--json", "print measurements as lines of JSON, and everything else to stderr", false)
     .addHelpText("after", help());
   return addCredentialOptions(command).action(runClient);
 }

@@ -93,7 +93,7 @@ export function controllerCommand(): Command {
         "TYPE is the scheduler:\n" +
         schedulers.map(({ name, summary }) => `  ${name.padEnd(7)} ${summary}\n`).join("") +
         "WORKERS are, separated by commas:\n" +
-        "  HOST:PORT      a worker, which must be there\n" +
+        "  HOST:PORT      a worker, which must be running\n" +
         "  @FILE          those that a file lists; it is read again when it changes\n" +
         "  dns:NAME:PORT  one at each address of a name, looked up again and again\n" +
         "  join           those that connect on their own: `clockwork worker --join`\n" +
@@ -103,41 +103,51 @@ export function controllerCommand(): Command {
     .argument("<TYPE>", `scheduler: ${schedulers.map(({ name }) => name).join(", ")}`)
     .argument("<WORKERS>", "workers, e.g. volta01:12345,volta02:12345 or @workers.txt")
     .argument("[values...]", "values of the options below, in their order")
-    .option("--generate-inputs", "send inputs made here for requests that bring none", false)
-    .option("--max-gpus <n>", "use at most so many GPUs", parseInteger(1, 1e6), maxGpus)
+    .option("--generate-inputs", "generate inputs for requests that have none", false)
+    .option("--max-gpus <n>", "largest number of GPUs to use", parseInteger(1, 1e6), maxGpus)
     .option(
       "--schedule-ahead <ns>",
-      "give a GPU work this long before it is free",
+      "send an action at most this long before the GPU is free",
       nanoseconds,
       scheduleAheadNs,
     )
     .option(
       "--default-slo <ns>",
-      "time for requests that do not say how long they may take",
+      "deadline of requests that do not set one",
       nanoseconds,
       defaultSloNs,
     )
-    .option("--max-exec <ns>", "do not use batch sizes that take longer", nanoseconds, maxExecNs)
-    .option("--max-batch <n>", "do not use larger batches", parseInteger(1, 4096), maxBatchSize)
+    .option(
+      "--max-exec <ns>",
+      "largest execution time; batch sizes that take longer are not used",
+      nanoseconds,
+      maxExecNs,
+    )
+    .option("--max-batch <n>", "largest batch size to use", parseInteger(1, 4096), maxBatchSize)
     .option("--model <path>", "STRESS: the model to run", "resnet50_v2")
     .option("--copies <n>", "STRESS: copies of it to load", parseInteger(1, 100_000), 100)
     .option(
       "--log-file-size <MB>",
-      "begin a new file of a log at this size",
+      "start a new log file at this size",
       parseInteger(1, 1e6),
       DEFAULT_LOG_FILE_MB,
     )
-    .option("--log-files <n>", "files of a log to keep", parseInteger(1, 1000), DEFAULT_LOG_FILES)
+    .option(
+      "--log-files <n>",
+      "log files to keep, per log",
+      parseInteger(1, 1000),
+      DEFAULT_LOG_FILES,
+    )
     .addOption(drainOption())
     .option("--max-requests <n>", "unanswered requests", parseInteger(1, 1e8), maxRequests)
     .option("--max-models <n>", "models, copies included", parseInteger(1, 1e6), maxModels)
     .option(
       "--state-dir <directory>",
-      "keep what is loaded there, for the controller after this one",
+      "remember there which models are loaded, for the next controller",
     )
     .option(
       "--max-upload-size <MiB>",
-      "take no larger upload",
+      "largest upload",
       parseInteger(0, 1e9),
       DEFAULT_CONTROLLER_OPTIONS.maxUploadBytes / 2 ** 20,
     )
@@ -151,7 +161,7 @@ export function controllerCommand(): Command {
         "  CLOCKWORK_LOG_DIR      directory for clockwork_request_log.tsv and\n" +
         "                         clockwork_action_log.tsv (made if missing; when not set, /local if\n" +
         "                         that exists); `clockwork report DIRECTORY` shows what is in them\n" +
-        "  CLOCKWORK_HTTP_TOKEN   what HTTP clients must send as bearer token\n" +
+        "  CLOCKWORK_HTTP_TOKEN   bearer token that HTTP clients must send\n" +
         credentialsHelp(25) + "\n" +
         "\nExample:\n  clockwork controller INFER4 127.0.0.1:12345 --max-batch 16\n",
     );

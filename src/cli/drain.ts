@@ -11,7 +11,7 @@ const DEFAULT_DRAIN_NS = 10 * SECOND;
 export function drainOption(): Option {
   return new Option(
     "--drain <time>",
-    "when told to stop, finish what has been taken for so long; a second signal ends at once",
+    "on a signal to stop, time to finish accepted work; a second signal ends at once",
   ).argParser(parseDuration).default(DEFAULT_DRAIN_NS, `${DEFAULT_DRAIN_NS / SECOND}s`);
 }
 

@@ -34,14 +34,19 @@ export function gatewayCommand(): Command {
     .argument("<address>", `the controller, HOST[:PORT]; the port is ${CLIENT_PORT} by default`)
     .option("-p, --port <port>", "port for HTTP", parseInteger(1, 65535), HTTP_PORT)
     .option("--host <address>", "address to listen on", "127.0.0.1")
-    .option("--user <n>", "number of the user to ask as", parseInteger(0, 0xffff_ffff), 0)
+    .option(
+      "--user <n>",
+      "number of the user to whom requests are attributed",
+      parseInteger(0, 0xffff_ffff),
+      0,
+    )
     .addOption(drainOption());
   addHttpLimitOptions(addHttpOptions(command));
   return addAccessOptions(command)
     .addHelpText(
       "after",
       "\nEnvironment:\n" +
-        "  CLOCKWORK_HTTP_TOKEN   what HTTP clients must send as bearer token\n" +
+        "  CLOCKWORK_HTTP_TOKEN   bearer token that HTTP clients must send\n" +
         credentialsHelp(25) + "\n" +
         "\nExample:\n  clockwork gateway 127.0.0.1:12346 --port 8000\n",
     )

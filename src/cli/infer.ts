@@ -40,19 +40,19 @@ interface Options extends CredentialOptions, InputOptions {
 export function inferCommand(): Command {
   const command = new Command("infer")
     .description(
-      "Runs one inference on a controller's models, and shows what comes out. A model that is not " +
+      "Runs one inference on a controller's models, and shows the output. A model that is not " +
         "loaded is loaded first.",
     )
     .argument("<address>", `the controller, HOST[:PORT]; the port is ${CLIENT_PORT} by default`)
     .argument("<model>", "its name, or its path as the workers know it")
     .option("--image <file>", "a PNG or JPEG, as --input: the model's only input");
   addInputOptions(command)
-    .option("--top <n>", "how many of the largest outputs to show", parseInteger(1, 1000), 5)
+    .option("--top <n>", "number of largest outputs to show", parseInteger(1, 1000), 5)
     .addOption(
       new Option("--slo <time>", "time allowed, e.g. 100ms, instead of the controller's default")
         .argParser(parseDuration),
     )
-    .option("--json", "print the result as JSON, and all else to stderr");
+    .option("--json", "print the result as JSON, and everything else to stderr");
   return addCredentialOptions(command)
     .addHelpText(
       "after",

@@ -38,7 +38,7 @@ interface UploadOptions extends Options {
 }
 
 const copies = parseInteger(1, 1_000_000);
-const WORKER = "a worker that is to have it, by number or address; repeatable (default: all)";
+const WORKER = "a worker that should have it, by number or address; repeatable (default: all)";
 
 export function modelsCommand(): Command {
   const command = new Command("models")
@@ -50,14 +50,14 @@ export function modelsCommand(): Command {
     );
   subcommand(command, "upload", "Sends a model's files to the workers, which keep them.")
     .argument("<path>", "an .onnx file, or a folder with one, model.json and files of weights")
-    .option("--name <name>", "what to call it (default: the name of the folder or file)")
-    .option("--load <copies>", "load so many copies then", copies)
+    .option("--name <name>", "its name (default: that of the folder or file)")
+    .option("--load <copies>", "also load this many copies", copies)
     .option("--worker <worker>", WORKER, repeated)
     .action((address: string, path: string, options: UploadOptions) =>
       run(address, options, (client) => upload(client, path, options))
     );
   subcommand(command, "load", "Loads copies of a model.")
-    .argument("<path>", "as `upload` has printed it, or as workers find it")
+    .argument("<path>", "path that `upload` printed, or name or path of a model on the workers")
     .option("--copies <n>", "how many", copies, 1)
     .option("--worker <worker>", WORKER, repeated)
     .action((address: string, path: string, options: LoadOptions) =>

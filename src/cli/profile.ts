@@ -28,16 +28,16 @@ const PORTS = [WORKER_PORT, CLIENT_PORT, HTTP_PORT];
 export function profileCommand(): Command {
   return new Command("profile")
     .description(
-      "Checks whether this machine is suitable for Clockwork, and says how to fix what is not. " +
-        "Without `check` it also measures how fast it is.",
+      "Checks whether this machine is suitable for Clockwork, and how to fix what is " +
+        "not. Without `check` it also measures how fast it is.",
     )
     .addArgument(new Argument("[check]", "only check").choices(["check"]))
     .option(
       "-p, --port <port>",
-      `a port that should be free (repeatable; by default ${PORTS.join(", ")})`,
+      `a port that should be free (repeatable; default: ${PORTS.join(", ")})`,
       (text: string, earlier: number[] | undefined) => [...(earlier ?? []), parsePort(text)],
     )
-    .option("--json", "print what was found as JSON", false)
+    .option("--json", "print the results as JSON", false)
     .addHelpText(
       "after",
       "\nEnvironment, which is checked as nodes would use it:\n" +

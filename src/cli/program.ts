@@ -46,7 +46,7 @@ const subcommands: readonly Subcommand[] = [
   },
   {
     name: "infer",
-    summary: "run one inference, and show what comes out",
+    summary: "run one inference, and show the output",
     needs: ["net", "read", "env"],
     load: async () => (await import("./infer.ts")).inferCommand(),
   },

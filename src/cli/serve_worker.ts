@@ -62,7 +62,7 @@ export interface WorkerSetup {
 /** Adds the options that both workers have. */
 export function addServeOptions(command: Command): Command {
   command
-    .option("-c, --config <file>", "configuration, instead of config/default.cfg")
+    .option("-c, --config <file>", "configuration file, instead of config/default.cfg")
     .addOption(
       new Option("-p, --port <port>", "port to listen on for controllers")
         .argParser(parseInteger(1, 65535)).default(WORKER_PORT),
@@ -76,7 +76,7 @@ export function addServeOptions(command: Command): Command {
     .addOption(
       new Option(
         "--model-dir <directory>",
-        "where models are, and all that may be read; repeatable (default: CLOCKWORK_MODEL_DIR)",
+        "directory with models; nothing else is read; repeatable (default: CLOCKWORK_MODEL_DIR)",
       ).argParser((directory: string, before: string[] | undefined) => [
         ...before ?? [],
         directory,

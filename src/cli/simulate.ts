@@ -126,11 +126,11 @@ export function simulateCommand(): Command {
       new Option("--fault <what>", "KIND@SECONDS:MILLISECONDS[:TARGET], repeatable")
         .argParser(parseFaults).default([], "none"),
     )
-    .option("--faults <n>", "so many faults by seed", parseInteger(0, 100_000), 0)
-    .option("--max-batch <n>", "do not use larger batches", parseInteger(1, 4096), 8)
+    .option("--faults <n>", "number of faults chosen by the seed", parseInteger(0, 100_000), 0)
+    .option("--max-batch <n>", "largest batch size to use", parseInteger(1, 4096), 8)
     .option(
       "--default-slo <ns>",
-      "time for requests that do not say how long they may take",
+      "deadline of requests that do not set one",
       parseInteger(1, Number.MAX_SAFE_INTEGER),
       DEFAULT_CONTROLLER_OPTIONS.defaultSloNs,
     )

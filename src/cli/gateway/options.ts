@@ -27,12 +27,12 @@ export function addHttpOptions(command: Command): Command {
   return command
     .option(
       "--http-token-file <file>",
-      "what HTTP clients must send as bearer token, instead of CLOCKWORK_HTTP_TOKEN's value",
+      "bearer token that HTTP clients must send, instead of CLOCKWORK_HTTP_TOKEN's value",
     )
     .addOption(
       new Option(
         "--cors <origin>",
-        "let pages of this origin use the gateway from a browser, * for all (default: none)",
+        "let web pages of this origin use the gateway, * for all (default: none)",
       ).argParser(parseOrigin),
     );
 }
@@ -43,19 +43,19 @@ export function addHttpLimitOptions(command: Command): Command {
   return command
     .option(
       "--max-body <MiB>",
-      "largest body of a request, also when decompressed",
+      "largest body of a request, as sent or decompressed",
       parseInteger(1, 1024),
       maxBodyBytes / MIB,
     )
     .option(
       "--max-buffered <MiB>",
-      "bodies of all requests that are being served",
+      "bodies of all requests in progress",
       parseInteger(1, 1024 * 1024),
       maxBufferedBytes / MIB,
     )
     .option(
       "--max-requests <n>",
-      "requests that are being served at a time",
+      "requests in progress",
       parseInteger(1, 1e6),
       maxRequests,
     )
@@ -66,7 +66,7 @@ export function addHttpLimitOptions(command: Command): Command {
       maxBatchSize,
     )
     .addOption(
-      new Option("--body-timeout <time>", "time for the body of a request to come")
+      new Option("--body-timeout <time>", "time for the body of a request to arrive")
         .argParser(parseDuration).default(bodyTimeoutNs, `${bodyTimeoutNs / 1e9}s`),
     );
 }

@@ -35,7 +35,7 @@ export function addCredentialOptions(command: Command): Command {
 /** Adds the options of a node that listens. */
 export function addAccessOptions(command: Command): Command {
   return addCredentialOptions(command)
-    .option("--insecure", "without a token and TLS, serve other machines too", false);
+    .option("--insecure", "serve other machines even without a token or TLS", false);
 }
 
 /** Lines on the environment for the help of all nodes; explanations begin in this column. */

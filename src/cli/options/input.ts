@@ -18,18 +18,19 @@ export function addInputOptions(command: Command): Command {
     .addOption(
       new Option(
         "--input <[name=]file>",
-        "one request's input: raw little-endian, .npy, PNG or JPEG; shows the largest outputs (repeatable, with names)",
+        "one request's input: raw little-endian, .npy, PNG or JPEG; shows the largest " +
+          "outputs (repeatable, with names)",
       ).argParser((text: string, earlier: string[] | undefined) => [...(earlier ?? []), text]),
     )
     .addOption(
-      new Option("--mean <r,g,b>", "taken from an image's values, which are 0 to 1")
+      new Option("--mean <r,g,b>", "subtracted from an image's values, which are 0 to 1")
         .argParser(parseNumbers).default([0], "0"),
     )
     .addOption(
-      new Option("--std <r,g,b>", "what they are divided by then")
+      new Option("--std <r,g,b>", "then divides them")
         .argParser(parseDivisors).default([1], "1"),
     )
-    .option("--labels <file>", "names of the outputs, a line each");
+    .option("--labels <file>", "names of the outputs, one per line");
 }
 
 /** The files that the options name. Throws {@link UsageError}. */

@@ -50,21 +50,25 @@ export function addLimitOptions(command: Command): Command {
     )
     .option(
       "--max-unread <MiB>",
-      "disconnect a peer that lets more than this wait to be read",
+      "disconnect a peer when more than this is waiting for it to read",
       parseInteger(1, 1e6),
       DEFAULT_MAX_QUEUED_BYTES / MIB,
     )
     .option(
       "--max-unread-total <MiB>",
-      "when more than this waits for all peers, disconnect the one for which most does",
+      "when more than this is waiting for all peers, disconnect the one with most",
       parseInteger(1, 1e6),
       DEFAULT_MAX_UNREAD_TOTAL_MIB,
     )
     .addOption(
-      timeOption("--hello-timeout <time>", "for a peer to say who it is", DEFAULT_HELLO_NS),
+      timeOption("--hello-timeout <time>", "time for a peer to say who it is", DEFAULT_HELLO_NS),
     )
     .addOption(
-      timeOption("--message-timeout <time>", "for a message to come whole", DEFAULT_MESSAGE_NS),
+      timeOption(
+        "--message-timeout <time>",
+        "time for a message to arrive completely",
+        DEFAULT_MESSAGE_NS,
+      ),
     );
 }
 
@@ -78,7 +82,7 @@ export function addClientLimitOptions(command: Command): Command {
     )
     .option(
       "--idle-timeout <time>",
-      "disconnect clients that ask for nothing for so long (default: never)",
+      "disconnect clients without requests for this long (default: never)",
       parseDuration,
     );
 }

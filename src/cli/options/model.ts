@@ -61,25 +61,26 @@ export function addModelOptions(command: Command): Command {
     .addOption(
       new Option(
         "--gpu <name|index>",
-        "one of Dawn's adapters, by number or a part of its name (repeatable)",
+        "one of Dawn's adapters, by number or part of its name (repeatable)",
       ).argParser((text: string, earlier: string[] | undefined) => [...(earlier ?? []), text]),
     )
     .addOption(
       new Option(
         "--shape <name=sizes>",
-        "sizes of an input with dynamic dimensions, e.g. x=1,3,48,192; kept in model.json (repeatable)",
+        "shape of an input with dynamic dimensions, e.g. x=1,3,48,192; kept in model.json (repeatable)",
       ).argParser(parseShape),
     )
     .addOption(
       new Option(
         "--fill <name=number>",
-        "value of an input that is made here and cannot be any number, e.g. sr=16000; kept in model.json (repeatable)",
+        "value for made-up inputs that cannot be just any number, e.g. sr=16000; kept in " +
+          "model.json (repeatable)",
       ).argParser(parseFill),
     )
     .addOption(
       new Option(
         "--verify <what>",
-        "when a GPU's results differ from the CPU's: say so, refuse the model, or do not compare",
+        "if a GPU's results differ from the CPU's: warn, refuse the model, or do not compare",
       ).choices(VERIFY_CHOICES).default("warn"),
     )
     .addOption(

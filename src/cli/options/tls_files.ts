@@ -21,10 +21,10 @@ export function tlsOptions(): Option[] {
   return [
     new Option(
       "--tls-cert <file>",
-      "speak TLS only, with this certificate (PEM); needs the next two",
+      "use only TLS, with this certificate (PEM); needs the next two",
     ),
     new Option("--tls-key <file>", "the certificate's private key (PEM)"),
-    new Option("--tls-ca <file>", "authorities that peers' certificates must be signed by (PEM)"),
+    new Option("--tls-ca <file>", "authorities that must have signed peers' certificates (PEM)"),
   ];
 }
 

@@ -24,9 +24,9 @@ export function uploadOptions(): Option[] {
       "where uploaded models are kept (default: `uploads` in the first model directory, where one " +
         "is named; otherwise none are taken)",
     ),
-    new Option("--max-upload-size <MiB>", "take no larger upload")
+    new Option("--max-upload-size <MiB>", "largest upload")
       .argParser(parseInteger(0, 1e9)).default(maxUploadBytes / MIB),
-    new Option("--max-uploads-size <MiB>", "what all uploads may take on disk; 0: take none")
+    new Option("--max-uploads-size <MiB>", "disk space for all uploads; 0: no uploads")
       .argParser(parseInteger(0, 1e9)).default(maxTotalBytes / MIB),
   ];
 }

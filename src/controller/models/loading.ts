@@ -69,7 +69,8 @@ export function loadOnWorker(
 
 /**
  * Loads copies of a model on workers. `done` is called once: with the facts that the first of them
- * reported, null if all failed; with what those that could have; and with the first problem.
+ * reported, null if all failed; with what those that could, and are still there, have; and with the first
+ * problem.
  */
 export function loadOnWorkers<W extends { readonly peer: WorkerPeer }>(
   log: Log,
@@ -98,7 +99,10 @@ export function loadOnWorkers<W extends { readonly peer: WorkerPeer }>(
         specs.set(peer.id, specOf(facts));
       }
       if (problem !== "") firstProblem ||= `worker ${peer.id}: ${problem}`;
-      if (--waiting === 0) done(first, specs, firstProblem);
+      if (--waiting > 0) return;
+      // Who has loaded it may have been lost while others still did.
+      for (const { peer } of workers) if (peer.lost) specs.delete(peer.id);
+      done(first, specs, firstProblem);
     });
   }
 }

@@ -1,8 +1,8 @@
 /** Loads that are repeated, and loads on chosen workers. */
 import assert from "node:assert/strict";
-import { MS } from "../../core/clock.ts";
+import { MS, SECOND } from "../../core/clock.ts";
 import type { Header } from "../../wire/messages.ts";
-import { Cluster, RawClient, status } from "../test_rig.ts";
+import { Cluster, RawClient, ScriptedWorker, status } from "../test_rig.ts";
 
 function loadOf(more: Partial<Header<"LoadModelRequest">> = {}): Header<"LoadModelRequest"> {
   return { user_id: 0, model_path: "2/b", no_of_copies: 2, workers: [], key: "", ...more };
@@ -95,4 +95,31 @@ Deno.test("a model is loaded on the workers that are named, by number or address
   cluster.run();
   const held = [other, back].map(({ server }) => server.node.registry.list().map(({ id }) => id));
   assert.deepEqual(held, [[0], [0, 1, 2]]);
+});
+
+Deno.test("a model is not where it was loaded by a worker that is lost before the others have it", () => {
+  const { cluster, workers, raw } = serving();
+  const slow = new ScriptedWorker(cluster.clock, (action, answer) => {
+    if (action.kind !== "LoadModelFromDisk" || action.header.model_path === "2/a") return false;
+    slow.after(SECOND, () => slow.behave(action, answer));
+    return true;
+  });
+  const link = cluster.connectWorker(slow.accept, cluster.clock, {}, "slow:3");
+  cluster.run();
+  raw.link.send("LoadModelRequest", 1, loadOf({ workers: ["here:1", "slow:3"] }));
+  cluster.run(500 * MS);
+  workers[0]!.link.cut();
+  cluster.run();
+  assert.equal(raw.answer(1), "0");
+  const statusOf = (request: number) => {
+    raw.link.send("DescribeModelsRequest", request, { user_id: 0, model_id: 1, revision: 0 });
+    cluster.run();
+    const answer = raw.received.find(({ id }) => id === request)!;
+    assert.ok(answer.kind === "DescribeModelsResponse");
+    return answer.header.models.map(({ model_status }) => model_status);
+  };
+  assert.deepEqual(statusOf(2), ["ready"]);
+  link.cut();
+  cluster.run();
+  assert.deepEqual(statusOf(3), ["unavailable"]);
 });

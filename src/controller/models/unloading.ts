@@ -28,14 +28,16 @@ function drainModels(
   for (const id of ids) serving.retireModel(id);
   const limitNs = clock.now() + DRAIN_LIMIT_NS;
   let removed = false;
+  /** Those that have requests. No others come to have any. */
+  let busy = ids;
   const check = (): void => {
-    const idle = ids.every((id) => serving.unansweredOf(id) === 0);
-    if (!removed && (idle || clock.now() >= limitNs)) {
+    busy = busy.filter((id) => serving.unansweredOf(id) > 0);
+    if (!removed && (busy.length === 0 || clock.now() >= limitNs)) {
       removed = true;
       for (const id of ids) serving.removeModel(id);
     }
     // What a worker runs ends by itself, or with the worker.
-    if (ids.every((id) => serving.unansweredOf(id) === 0)) done();
+    if (busy.length === 0) done();
     else clock.at(clock.now() + DRAIN_CHECK_NS, check);
   };
   check();

@@ -69,6 +69,41 @@ Deno.test("requests that wait too long for an unloaded model's end are refused",
   assert.equal(status(unloaded), 0);
 });
 
+Deno.test("a worker that still uses the weights is asked again, and what it cannot do is told", () => {
+  for (const [answers, expected] of [[[22, 22, 0], "0"], [[22, 2], "1 worker 0: no"]] as const) {
+    const cluster = new Cluster();
+    const left: number[] = [...answers];
+    const worker = new ScriptedWorker(cluster.clock, ({ kind }, answer) => {
+      if (kind !== "UnloadModel") return false;
+      const status = left.shift()!;
+      if (status === 0) return false;
+      answer("ErrorResult", { action_type: 6, status, message: "no" });
+      return true;
+    });
+    cluster.connectWorker(worker.accept);
+    const { client } = cluster.addClient();
+    const [model] = cluster.serve(client, "2/a");
+    const unloaded = unload(client, model!);
+    cluster.run();
+    assert.equal(expected === "0" ? `${status(unloaded)}` : refusal(unloaded), expected);
+    assert.deepEqual(left, []);
+  }
+});
+
+Deno.test("a worker that is lost while it unloads a model has it no more", () => {
+  const cluster = new Cluster();
+  const worker = new ScriptedWorker(cluster.clock, ({ kind }) => kind === "UnloadModel");
+  const link = cluster.connectWorker(worker.accept);
+  const { client } = cluster.addClient();
+  const [model] = cluster.serve(client, "2/a");
+  const unloaded = unload(client, model!);
+  cluster.run();
+  assert.equal(unloaded.result, null);
+  link.cut();
+  cluster.run();
+  assert.equal(status(unloaded), 0);
+});
+
 Deno.test("of several copies one can go, and a worker that was away forgets it too", () => {
   const cluster = new Cluster();
   const away = cluster.addWorker();

@@ -139,6 +139,7 @@ export async function loadModel(
       : await pageWeights(gpu, model, recording, tried.first, notes);
     const times = await measure(model, tried.batchSizes, request, known, notes);
     model.evictWeights(TRIAL_COPY);
+    model.forgetInputs();
     return {
       model,
       reply: {

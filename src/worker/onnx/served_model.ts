@@ -156,6 +156,11 @@ export class ServedModel {
     return result;
   }
 
+  /** Frees the inputs that were made for it: those of all batch sizes may be larger than its weights. */
+  forgetInputs(): void {
+    this.#seeded.clear();
+  }
+
   async close(): Promise<void> {
     for (const copyId of [...this.#copies.keys()]) this.evictWeights(copyId);
     await releaseSession(this.#session);

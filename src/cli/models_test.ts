@@ -54,7 +54,7 @@ Deno.test("a model is uploaded to a real worker, loaded, served, brought to a ne
     assert.match(uploads.stdout, /^ *\d+\.\d KB {2}1 worker +2 copies +uploads\/mlp\/\S+\n$/);
     const inUse = await models("remove", path);
     assert.equal(inUse.code, 1);
-    assert.match(inUse.stderr, /is loaded, as models 0-1 for one: unload its models first\n$/);
+    assert.match(inUse.stderr, /is loaded as models 0-1: unload them first\n$/);
     const outside = await models("load", "/etc/hostname");
     assert.equal(outside.code, 1);
     assert.match(outside.stderr, /^error: .* is not in this worker's model directories, /);

@@ -99,12 +99,14 @@ export class StoredUploads {
     busy: readonly ModelRange[],
   ): Refusal | null {
     if (uploadOf(path) !== path) {
-      return invalid(`"${path}" is no path of an upload, such as uploads/NAME/0123456789abcdef`);
+      return invalid(
+        `"${path}" is no path of an upload: \`models uploads\` lists them, such as uploads/NAME/0123456789abcdef`,
+      );
     }
     for (const { path: modelPath, firstId, copies } of loaded) {
       if (uploadOf(modelPath) !== path) continue;
       const which = copies === 1 ? `model ${firstId}` : `models ${firstId}-${firstId + copies - 1}`;
-      return invalid(`${path} is loaded, as ${which} for one: unload its models first`);
+      return invalid(`${path} is loaded as ${which}: unload them first`);
     }
     if (!this.#isUnderWay(path) && !busy.some((range) => uploadOf(range.path) === path)) {
       return null;

@@ -91,7 +91,7 @@ Deno.test("what is loaded, or on its way, is not removed", () => {
   const [model] = value(loading);
   assert.equal(
     refusal(remove(cluster, client)),
-    `6 ${PATH} is loaded, as model ${model!.id} for one: unload its models first`,
+    `6 ${PATH} is loaded as model ${model!.id}: unload them first`,
   );
   assert.equal(infer(cluster, client, model!), 0);
   const unloading = outcome<void>((done) => client.unloadModel(model!, done));

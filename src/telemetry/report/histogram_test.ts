@@ -77,6 +77,13 @@ Deno.test("how many values are below a limit is right, but for those that are al
   }));
 });
 
+Deno.test("below the smallest value there is none, even in its bucket", () => {
+  const histogram = new Histogram(FINE_BITS);
+  const place = (part: number) => 2 ** 20 * (1 + part / 2 ** FINE_BITS);
+  histogram.add(place(0.9));
+  assert.deepEqual(histogram.countsUpTo([place(0.6), place(0.95)]), [0, 1]);
+});
+
 Deno.test("without values there are no quantiles", () => {
   assert.deepEqual(new Histogram(FINE_BITS).quantiles([0.5, 1]), [NaN, NaN]);
   assert.deepEqual(new SignedHistogram(FINE_BITS).quantiles([0.5]), [NaN]);

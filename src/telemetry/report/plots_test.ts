@@ -82,3 +82,31 @@ Deno.test("the timeline has every GPU's time, and of a short run every action", 
     }
   }
 });
+
+Deno.test("an action that failed is in the timeline when that was heard", () => {
+  const [action] = actions;
+  const failed = { ...action!, status: 11, beginNs: 0, endNs: 0, copyOutputEndNs: 0 };
+  const { timeline, prediction } = makePlots(readLogs({
+    requests: [],
+    actions: [memoryFile("actions", actionLog([failed]))],
+  }));
+  const { beginUs, durationUs, status } = timeline.actions;
+  assert.deepEqual([beginUs, durationUs, status], [
+    [Math.round((failed.enqueuedNs - failed.sentNs) / 100) / 10],
+    [0],
+    [11],
+  ]);
+  assert.deepEqual(prediction.series, []);
+});
+
+Deno.test("a latency of nothing has a place in the plot", () => {
+  const [request] = requests.filter(({ status }) => status === 0);
+  const { latency: { x, series } } = makePlots(readLogs({
+    requests: [
+      memoryFile("requests", requestLog([{ ...request!, departureNs: request!.arrivalNs }])),
+    ],
+    actions: [],
+  }));
+  assert.ok(x.every(Number.isFinite));
+  assert.equal(series[0]!.counts.at(-1), 1);
+});

@@ -100,8 +100,8 @@ class Watched {
 
   nextPeriod(nowNs: number): void {
     if (nowNs < this.periodEndsNs) return;
-    // After a long pause, what was before is too old.
-    this.before = nowNs < this.periodEndsNs + MODEL_PERIOD_NS ? this.totalsByPath : new Map();
+    // Never too old: whoever does not ask for longer does not watch any more.
+    this.before = this.totalsByPath;
     this.totals = new Map();
     this.totalsByPath = new Map();
     this.periodEndsNs = nowNs + MODEL_PERIOD_NS;

@@ -164,6 +164,23 @@ Deno.test("actions and models are told of only while somebody asks", () => {
   live.close();
 });
 
+Deno.test("what was sent before anybody watched is not missed in what is under way", () => {
+  const { live } = rig();
+  live.onSent(action(1));
+  live.poll(0);
+  live.onAction(action(1));
+  assert.equal(live.gpu(1, 2).inFlight, 0);
+  live.onSent(action(2));
+  assert.equal(live.gpu(1, 2).inFlight, 1);
+  live.close();
+});
+
+Deno.test("however much is under way, what is kept of it is bounded", () => {
+  const recent = new RecentActions();
+  for (let id = 0; id < 2 * KEPT_ACTIONS; id++) recent.sent(action(id));
+  assert.equal(recent.planned(Infinity).length, KEPT_ACTIONS);
+});
+
 Deno.test("figures of models are those of the last half minute, or minute", () => {
   const { clock, live } = rig();
   live.poll(0);
@@ -199,6 +216,9 @@ Deno.test("failures that are alike and come together are one event", () => {
     [2 * SECOND, 1, "Worker 1 has come"],
   ]);
   assert.deepEqual(live.poll(cursor).events, []);
+  // One more of a kind that has been told is told again, with the new count.
+  live.onAction(action(10, failed));
+  assert.deepEqual(live.poll(cursor).events.map(({ count }) => count), [2]);
   for (let i = 0; i < 1000; i++) live.note(`${i}`, () => "x".repeat(10_000));
   const many = live.poll(cursor).events;
   assert.equal(many.length, 100);

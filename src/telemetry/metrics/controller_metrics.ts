@@ -155,8 +155,6 @@ export class ControllerMetrics {
     if (type === LOAD) gpu.loadNs += durationNs;
     this.#durations[type]!.observe(durationNs / SECOND);
     if (action.type === "Infer") this.#batches.observe(action.batchSize);
-    // Evictions take no time that anybody predicts.
-    if (action.type === "EvictWeights") return;
     this.#durationErrors[type]!.add(durationNs - action.expectedNs);
     this.#endErrors[type]!.add(endNs - action.expectedEndNs);
   }

@@ -36,7 +36,13 @@ Deno.test("names beyond the limit share one value, and keep it", () => {
   assert.equal(limited.labelOf("e"), OTHER);
   assert.equal(limited.labelOf("a"), "a");
   // Something of that very name must not make a second series of the same labels.
-  assert.equal(new Limited(2, () => 0).labelOf(OTHER), OTHER);
+  const named = new Limited(2, () => ({ count: 0 }));
+  for (const name of [OTHER, "a", "b", "c"]) named.of(name).count++;
+  assert.deepEqual(Array.from(named, ([name, { count }]) => [name, count]), [
+    ["a", 1],
+    ["b", 1],
+    [OTHER, 2],
+  ]);
 });
 
 Deno.test("the text has help, types and values, and histograms are cumulative", async () => {
@@ -107,6 +113,8 @@ Deno.test("the event loop's delay is how late calls are made", async () => {
   assert.equal(after.get('clockwork_info{version="1.2.3",role="worker"}'), 1);
   assert.equal(after.get('clockwork_event_loop_pauses_total{cause="machine"}'), 7);
   assert.equal(after.get("process_resident_memory_bytes"), 1);
+  assert.equal(after.get("clockwork_heap_bytes"), 2);
+  assert.equal(after.get("process_cpu_seconds_total"), 3);
   assert.equal(after.get("process_start_time_seconds"), 4);
 });
 

@@ -1,6 +1,6 @@
 /**
- * Measures whole clusters, as processes of their own on this machine, on emulated GPUs, and prints what
- * came of it beside what could be reached.
+ * Measures whole clusters of real processes with emulated GPUs on this machine, and prints the results next
+ * to what is attainable.
  *
  *     deno task bench:cluster [--only NAME]… [--duration SECONDS] [--verbose] [--v8-flags FLAGS]
  */

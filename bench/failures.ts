@@ -1,7 +1,7 @@
 /**
  * Kills a worker, the controller and a client with SIGKILL, one after the other, under load, and starts
- * each again: real processes over TCP. Prints what became of each request before, during and after, and
- * fails if one was lost or settled twice.
+ * each again: real processes over TCP. Prints the outcomes of requests before, during and after, and fails
+ * if one was lost or settled twice.
  *
  *     deno task bench:failures [--rate 1000] [--down 1s] [--verbose]
  */

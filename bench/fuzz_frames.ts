@@ -1,6 +1,6 @@
 /**
- * Sends each port on which a node listens a million frames that are nearly right, while a client is
- * served by the same nodes, and prints what that did to the nodes' memory and to the client.
+ * Sends a million malformed frames to each port on which a node listens, while the same nodes serve a
+ * client, and prints the effect on the nodes' memory and on the client.
  *
  *     deno task fuzz [--frames 1000000] [--only NAME]… [--seed 1]
  */

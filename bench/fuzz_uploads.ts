@@ -1,6 +1,6 @@
 /**
- * Uploads models that are nearly right to a real worker, has it load each, and prints what that did to the
- * nodes' memory and to a client that is served meanwhile.
+ * Uploads damaged models to a real worker, loads each of them, and prints the effect on the nodes' memory
+ * and on a client that is served at the same time.
  *
  *     deno task fuzz:uploads [--models 10000] [--seconds 3600] [--seed 1]
  */

@@ -1,9 +1,9 @@
 /**
  * What the HTTP gateway adds, measured with real processes on this machine: `deno task bench:gateway`.
  *
- * First, 602 KB of binary input through the gateway and through the client library, one request at a time,
- * turn about. Then, how late the controller's event loop is while the gateway parses 50 JSON tensors of
- * 150 528 floats a second, beside the same requests in binary, and beside none.
+ * First, 602 KB of binary input through the gateway and with the client library, one request at a time,
+ * alternating. Then, how late the controller's event loop is while the gateway parses 50 JSON tensors of
+ * 150 528 floats a second, compared with the same requests in binary, and with none.
  */
 import { connect } from "../src/client/mod.ts";
 import { MS } from "../src/core/clock.ts";

@@ -1,6 +1,6 @@
 /**
- * Connects thousands of clients that do nothing, and hundreds that ask and do not read the answers, and
- * prints what these take of a controller's memory and of another client's service.
+ * Connects thousands of idle clients, and hundreds that send requests and do not read the answers, and
+ * prints their effect on a controller's memory and on the service of another client.
  *
  *     deno task bench:idle [--idle 5000] [--slow 200]
  */

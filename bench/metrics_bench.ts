@@ -1,7 +1,7 @@
 /**
- * What metrics cost: of each request and action while they happen, and of a scrape; and what the live
- * state costs, while nobody watches and while somebody does. A request that is served alone costs a round:
- * the request, its inference sent, and its result.
+ * Measures what metrics cost per request and action, and per scrape; and what the live state costs, with
+ * and without somebody watching. A request that is served alone costs a round: the request, its inference
+ * sent, and its result.
  */
 import { clusterState } from "../src/controller/cluster_state.ts";
 import { type ModelGroup, ModelGroups } from "../src/controller/models/groups.ts";

@@ -1,8 +1,8 @@
 /**
- * A worker, a controller and a client on three hosts of a made-up network, with delay and loss, and two
- * partitions: first nothing gets through between worker and controller, then between client and
- * controller. Prints what became of requests before, during and after, and what the controller believed of
- * the worker's clock. Needs Linux, the rights of root, and `ip` of iproute2.
+ * A worker, a controller and a client on three hosts of an emulated network, with delay and loss, and two
+ * partitions: first nothing gets through between worker and controller, then between client and controller.
+ * Prints the outcomes of requests before, during and after, and the controller's estimate of the worker's
+ * clock. Needs Linux, the rights of root, and `ip` of iproute2.
  *
  *     deno task bench:network [--delay 20ms] [--loss 1] [--cut 5s] [--rate 300] [--deadline 500ms]
  */

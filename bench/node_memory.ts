@@ -1,4 +1,4 @@
-/** What nodes say of their own memory. */
+/** Reads the memory that nodes report in their metrics. */
 
 const TIMEOUT_MS = 5_000;
 

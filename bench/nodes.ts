@@ -1,4 +1,4 @@
-/** A small cluster of real processes, and what a client gets of it while others are a burden to it. */
+/** A small cluster of real processes, and the service that a client gets while others put load on it. */
 import { ClockworkProcess, freePort, show } from "../src/cli/demo/processes.ts";
 import { type Memory, memoryOf } from "./node_memory.ts";
 

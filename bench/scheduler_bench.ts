@@ -1,6 +1,6 @@
 /**
- * What a request costs the scheduler, on clusters of many sizes: a round of the benchmark is the CPU
- * time of 1000 requests. Read milliseconds a round as microseconds a request.
+ * The scheduler's CPU time per request, for clusters of many sizes. A round of the benchmark is 1000
+ * requests: read milliseconds per round as microseconds per request.
  */
 import { SchedulerLoad } from "../src/bench/scheduler_load.ts";
 

@@ -1,7 +1,7 @@
 /**
- * Runs a small cluster of emulated GPUs for long, at 70 % of what they can do, while workers are ended,
- * killed and started again, and models are loaded and unloaded. Ends with 0 if every request was
- * answered and no process has grown.
+ * Runs a small cluster of emulated GPUs for a long time at 70 % load, while workers are stopped, killed and
+ * started again, and models are loaded and unloaded. Ends with 0 if every request was answered and no
+ * process has grown.
  *
  *     deno task soak [--duration 1h] [--out soak.tsv]
  */

@@ -1,5 +1,5 @@
 /**
- * Writes a made-up trace in the format of the Azure Functions 2019 trace: few functions get most of the
+ * Generates a trace in the format of the Azure Functions 2019 trace: few functions get most of the
  * invocations, most get a handful, and the load follows the time of day.
  *
  *     deno run --allow-write bench/trace.ts --functions 1000 --days 1 --rate 100 -o traces

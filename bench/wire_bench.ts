@@ -1,6 +1,6 @@
 /**
- * What a link costs over TCP between two processes on one machine, beside plain Deno sockets that move
- * the same number of bytes with nothing else to do.
+ * Measures a link over TCP between two processes on one machine, compared with plain Deno sockets that
+ * transfer the same number of bytes.
  *
  *     deno run -A bench/wire_bench.ts [ROUNDS]
  *

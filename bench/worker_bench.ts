@@ -1,7 +1,7 @@
 /**
  * Measures the real worker on the devices of this machine: what serving adds to ONNX Runtime alone, how
- * far times are from their predictions, what loading weights costs an inference beside it, and what a
- * thousand copies of a model take.
+ * accurate predictions are, how loading weights affects inferences, and what a thousand copies of a model
+ * take.
  *
  *     deno task bench:worker [DEVICE ...]
  *

@@ -1,4 +1,4 @@
-/** What it costs to make frames and to read them. */
+/** Measures encoding and decoding of frames. */
 import type { Clock } from "../core/clock.ts";
 import { FrameParser } from "../wire/frame.ts";
 import { payloads } from "../wire/payload_pool.ts";

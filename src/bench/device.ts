@@ -1,4 +1,4 @@
-/** What the device that a worker would take can do, by one small network that is made here. */
+/** Measures the device that a worker would use, with a small generated network. */
 import { join } from "node:path";
 import type { Clock } from "../core/clock.ts";
 import { Random } from "../core/random.ts";

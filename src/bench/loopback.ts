@@ -1,4 +1,4 @@
-/** How long a message takes from one node to another and back, on this machine. */
+/** Measures a message's round trip between two nodes on this machine. */
 import type { Clock } from "../core/clock.ts";
 import { connect, listen } from "../wire/tcp.ts";
 

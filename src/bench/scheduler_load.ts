@@ -1,6 +1,6 @@
 /**
- * A load for the scheduler alone, to measure what a request costs it: admission, planning, and its
- * result, with everything that goes with them: loads, evictions, timers, and ideal GPUs.
+ * A load for the scheduler alone, to measure its cost per request: admission, planning and results,
+ * including loads, evictions, timers and ideal GPUs.
  *
  * Time is virtual and GPUs are as fast as their profile says, kept 60 % busy.
  */

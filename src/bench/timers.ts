@@ -1,4 +1,4 @@
-/** How late a clock's calls come. */
+/** Measures how late a clock's timers fire. */
 import type { Clock } from "../core/clock.ts";
 import { MS } from "../core/clock.ts";
 

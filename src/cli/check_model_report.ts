@@ -1,4 +1,4 @@
-/** What `check-model` found out, for people and for programs. */
+/** The report of `check-model`, for people and for programs. */
 import { MS, SECOND } from "../core/clock.ts";
 import type { TensorSpec } from "../worker/backend.ts";
 import type { CheckReport, Latency } from "../worker/check_model.ts";

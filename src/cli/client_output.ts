@@ -1,4 +1,4 @@
-/** What the client prints of its measurements. Times are in milliseconds. */
+/** How the client prints its measurements. Times are in milliseconds. */
 import { MS, SECOND } from "../core/clock.ts";
 import { describeStatus } from "../client/result.ts";
 import { type DropReason, type Interval, LATE_NS, type Summary } from "../client/statistics.ts";

@@ -1,4 +1,4 @@
-/** One run of `clockwork client`: connect, carry out the plan, print, say how it ended. */
+/** One run of `clockwork client`: connects, carries out the plan, prints, and returns how it ended. */
 import { type Clock, every, SECOND } from "../core/clock.ts";
 import type { Log } from "../core/log.ts";
 import { Random } from "../core/random.ts";

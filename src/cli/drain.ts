@@ -1,4 +1,4 @@
-/** Ending well: what a node has taken is finished first, for a limited time. */
+/** Graceful shutdown: a node first finishes accepted work, for a limited time. */
 import { Option } from "commander";
 import { type Clock, MS, SECOND } from "../core/clock.ts";
 import type { Log } from "../core/log.ts";

@@ -1,4 +1,4 @@
-/** How a command ends: 0 it did what was asked, 1 it failed, 2 it was asked for something wrong. */
+/** Exit codes of commands: 0 success, 1 failure, 2 wrong usage. */
 
 /** Ends the program with a message and an exit code. A command throws it from its action. */
 export class CliError extends Error {

@@ -1,4 +1,4 @@
-/** `clockwork gateway`: the HTTP front door as a process of its own. */
+/** `clockwork gateway`: the HTTP front door in its own process. */
 import { Command } from "commander";
 import { printable } from "../core/log.ts";
 import { SystemClock } from "../core/system_clock.ts";

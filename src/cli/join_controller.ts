@@ -1,4 +1,4 @@
-/** A worker that connects to its controller by itself, and again whenever the connection is lost. */
+/** Connects a worker to its controller, and reconnects whenever the connection is lost. */
 import { type Clock, MS, SECOND } from "../core/clock.ts";
 import type { Log } from "../core/log.ts";
 import type { Accept } from "../wire/link.ts";

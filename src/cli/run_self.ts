@@ -1,8 +1,8 @@
 import { fileURLToPath } from "node:url";
 
 /**
- * What Deno's executable is called with to run this program as a process of its own, before the
- * program's arguments. The permissions are those of deno.json's task `clockwork`.
+ * Arguments for Deno's executable to run this program in a new process, before the program's own arguments.
+ * The permissions are those of deno.json's task `clockwork`.
  */
 export const RUN_SELF: readonly string[] = [
   "run",

@@ -1,4 +1,4 @@
-/** What the real and the emulated worker have in common: configuration, listening, ending. */
+/** The common part of the real and the emulated worker: configuration, listening, shutdown. */
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";

@@ -1,6 +1,6 @@
 /**
- * `deno task sim:sweep`: simulates random clusters, workloads and faults, and says which seeds break a
- * promise, each with the command that replays it.
+ * `deno task sim:sweep`: simulates random clusters, workloads and faults, and prints which seeds violate a
+ * guarantee, with the command that replays each.
  */
 import { Command } from "commander";
 import { fileURLToPath } from "node:url";

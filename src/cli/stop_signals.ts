@@ -1,6 +1,6 @@
 /**
- * One request to stop may bring the same signal twice, once to the process and once to its group, as
- * `timeout` does. What follows so soon is no second request.
+ * A single request to stop may deliver the same signal twice, once to the process and once to its group, as
+ * `timeout` does. A repeat within this time is not a second request.
  */
 const ONE_REQUEST_MS = 300;
 

@@ -1,6 +1,7 @@
 /**
- * Traces for OpenTelemetry, by Deno's own exporter: from a gateway's answer over HTTP down to what a GPU
- * did, beside what the controller had planned. The only file that makes spans; without OTEL_DENO none is.
+ * Traces for OpenTelemetry, sent by Deno's own exporter: from a gateway's HTTP request down to what a GPU
+ * did and what the controller had planned. This is the only file that creates spans, and only with
+ * OTEL_DENO.
  */
 import type { Attributes, Context, HrTime, Span, Tracer } from "@opentelemetry/api";
 import { MS, SECOND } from "../core/clock.ts";

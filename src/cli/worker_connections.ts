@@ -1,6 +1,6 @@
 /**
- * The controller's connections to its workers over TCP: made at the start, made again when lost, and
- * made or ended when a list of workers changes.
+ * The controller's TCP connections to its workers: made at the start, re-established when lost, and opened
+ * or closed when a list of workers changes.
  */
 import { type Clock, every, MS, SECOND, type Timer } from "../core/clock.ts";
 import type { Controller } from "../controller/controller.ts";

@@ -1,4 +1,7 @@
-/** The loaded models as a controller describes them: more than LS tells, and only when it changes. */
+/**
+ * The loaded models as a controller describes them: more than LS returns, and only when something has
+ * changed.
+ */
 import type { Datatype } from "../core/datatype.ts";
 import type { Header, Tensor } from "../wire/messages.ts";
 import { isBatched, requestShape, tensorBytes } from "../wire/signature.ts";

@@ -1,6 +1,6 @@
 /**
- * Latencies in constant memory, however many: counts in buckets whose width is 1/1024 of their value
- * or less, so that a quantile is exact below 2 µs and within 0.1 % above.
+ * Any number of latencies in constant memory: counts in buckets whose width is at most 1/1024 of their
+ * value, so that a quantile is exact below 2 µs and within 0.1 % above.
  */
 
 /** Buckets of each power of two. */

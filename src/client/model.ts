@@ -1,6 +1,6 @@
 /**
- * A loaded copy of a model, as the controller knows it. The client gives out one object for each, and
- * corrects it when a controller that began anew has given the model another id.
+ * A loaded copy of a model, as the controller knows it. The client has one object for each, and updates it
+ * if a restarted controller has given the model another id.
  */
 export interface Model {
   readonly id: number;

@@ -1,4 +1,4 @@
-/** The model directory as a client sees it: names only. What is in a model is the worker's business. */
+/** The model directory as a client sees it: only names. The contents of models matter only to workers. */
 import { isAbsolute, join, resolve } from "node:path";
 import { UPLOAD_PREFIX } from "../wire/upload.ts";
 import { nearest } from "./nearest.ts";

@@ -1,4 +1,4 @@
-/** The one of `names` that `name` may have been meant for; null when none is near. */
+/** The one of `names` for which `name` is probably a typing mistake; null if none is similar. */
 export function nearest(name: string, names: Iterable<string>): string | null {
   // Names and what was typed are short; a limit keeps a pasted novel from costing minutes.
   const typed = name.slice(0, 64).toLowerCase();

@@ -1,4 +1,4 @@
-/** A client's requests that wait for their answers: what each sends, and whom it tells what came of it. */
+/** A client's unanswered requests: what each sends, and its callback. */
 import type { Timer } from "../core/clock.ts";
 import type { Link } from "../wire/link.ts";
 import { type AnyMessage, checkHeader, type Header, type Kind } from "../wire/messages.ts";

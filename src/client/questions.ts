@@ -1,4 +1,4 @@
-/** What a client asks the controller itself, in the protocol's words. */
+/** A client's requests about the cluster rather than for inference, as messages of the protocol. */
 import type { ClusterState } from "../wire/cluster_state.ts";
 import type { Header } from "../wire/messages.ts";
 import type { UploadFile } from "../wire/upload.ts";

@@ -2,7 +2,7 @@ import { type Clock, MS, SECOND, type Timer } from "../core/clock.ts";
 import type { Accept } from "../wire/link.ts";
 import type { ReconnectOptions } from "./dialer.ts";
 
-/** Pause before the first attempt after a loss: doubled after each that fails, up to the second. */
+/** Pause before the first attempt to reconnect, doubled after each failure, and its upper limit. */
 const FIRST_PAUSE_NS = 25 * MS;
 const LAST_PAUSE_NS = 400 * MS;
 

@@ -1,4 +1,4 @@
-/** What comes of a client's request. */
+/** The result of a client's request. */
 import { RequestStatus } from "../core/status.ts";
 
 /**

@@ -4,7 +4,7 @@ import type { Header } from "../wire/messages.ts";
 import type { Load, ModelBook } from "./model_book.ts";
 import { type Done, type Failure, type Result, UNDECIDED } from "./result.ts";
 
-/** Pause before the controller is asked again. */
+/** Pause before asking the controller again. */
 const PAUSE_NS = 100 * MS;
 /** How long a load that fails is tried: workers may need time to come back, too. */
 const LOAD_LIMIT_NS = 30 * SECOND;

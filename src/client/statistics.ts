@@ -1,4 +1,4 @@
-/** What a run of a workload measured: counts of one interval, and of the whole run. */
+/** Measurements of a run of a workload: of one interval, and of the whole run. */
 import { MS, SECOND } from "../core/clock.ts";
 import { LatencyHistogram } from "./latency_histogram.ts";
 import { type Failure, type Result, UNDECIDED } from "./result.ts";

@@ -1,4 +1,4 @@
-/** Sending a model's files to the workers, through the controller. */
+/** Sends a model's files to the workers, through the controller. */
 import { RequestStatus } from "../core/status.ts";
 import { UPLOAD_CHUNK_BYTES, UPLOAD_WINDOW, uploadBytes, type UploadFile } from "../wire/upload.ts";
 import type { Client } from "./client.ts";

@@ -1,4 +1,4 @@
-/** The files of a model on this machine, as they are uploaded. */
+/** The files of a model on this machine, for uploads. */
 import { createHash } from "node:crypto";
 import { basename, join } from "node:path";
 import { MAX_UPLOAD_FILES } from "../wire/upload.ts";

@@ -1,6 +1,6 @@
 /**
- * Carries out a workload's plan over a client: loads the models, waits until the controller serves
- * them, lets the generators run, and counts what comes of their requests.
+ * Carries out a workload's plan with a client: loads the models, waits until the controller serves them,
+ * runs the generators, and counts the results of their requests.
  */
 import { type Clock, SECOND, type Timer } from "../core/clock.ts";
 import type { Random } from "../core/random.ts";

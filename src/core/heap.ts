@@ -1,4 +1,4 @@
-/** A binary heap: the smallest item by `before` is on top. Push and pop cost O(log n). */
+/** A binary heap with the smallest item by `before` on top. Push and pop cost O(log n). */
 export class Heap<T> {
   readonly #items: T[] = [];
   readonly #before: (a: T, b: T) => boolean;

@@ -1,4 +1,4 @@
-/** A binary heap from which any item can be taken out, or given another rank, not only the first. */
+/** A binary heap in which any item can be removed or given another rank. */
 export class IndexedHeap<T> {
   readonly #items: T[] = [];
   readonly #before: (a: T, b: T) => boolean;

@@ -1,6 +1,6 @@
 /**
- * What people call a model that is loaded from a path: its folder's name, or the file's where that is not
- * called `model`. `zoo/resnet50_v2/model.onnx`, `zoo/resnet50_v2/model` and `resnet50_v2` are all
+ * The short name of a model that is loaded from a path: the name of its folder, or of the file if that is
+ * not called `model`. `zoo/resnet50_v2/model.onnx`, `zoo/resnet50_v2/model` and `resnet50_v2` are all
  * `resnet50_v2`.
  */
 export function modelName(path: string): string {

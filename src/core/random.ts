@@ -1,5 +1,5 @@
 /**
- * Seeded pseudo-random numbers: xoshiro128** (Blackman and Vigna, 2018), its state filled by
+ * Seeded pseudo-random numbers: xoshiro128** (Blackman and Vigna, 2018), with its state filled by
  * splitmix32 from the seed. Not for secrets.
  */
 export class Random {

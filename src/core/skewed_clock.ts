@@ -1,8 +1,8 @@
 import type { Clock, Timer } from "./clock.ts";
 
 /**
- * Another node's clock, made from the simulation's: it has its own origin and runs a little fast or
- * slow, as the clocks of real machines do.
+ * Another node's clock, derived from the simulation's: it has its own origin and runs slightly fast or
+ * slow, like the clocks of real machines.
  */
 export class SkewedClock implements Clock {
   readonly #base: Clock;

@@ -3,7 +3,10 @@ import { type Clock, type Timer, US } from "./clock.ts";
 import { type TimerMemory, WORD } from "./timer_memory.ts";
 import { TimerQueue } from "./timer_queue.ts";
 
-/** How often the shortest way from the thread's deadline to here is measured anew, in wake-ups. */
+/**
+ * How often, in wake-ups, the shortest time from the thread's deadline to the main thread is measured
+ * again.
+ */
 const LEAD_WAKES = 64;
 /** A way this long is no property of the machine. */
 const MAX_LEAD_NS = 200 * US;

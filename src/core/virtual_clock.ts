@@ -3,8 +3,8 @@ import type { Clock, Timer } from "./clock.ts";
 import { TimerQueue } from "./timer_queue.ts";
 
 /**
- * A clock whose time passes only from one due call to the next, so that hours of a cluster's life
- * take seconds, and the same program always does the same.
+ * A clock whose time jumps from one due call to the next, so that hours of a cluster's life take seconds,
+ * and the same program always does the same.
  */
 export class VirtualClock implements Clock {
   readonly #queue = new TimerQueue();

@@ -1,4 +1,4 @@
-/** Reading a request's body: within limits of size and time, and decompressed if need be. */
+/** Reads a request's body within limits of size and time, and decompresses it if necessary. */
 import type { Clock } from "../core/clock.ts";
 import { HttpError } from "./http_error.ts";
 import type { GatewayLimits } from "./options.ts";

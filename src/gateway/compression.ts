@@ -1,4 +1,4 @@
-/** Compressing what clients want compressed. */
+/** Compresses answers for clients that accept it. */
 import type { MiddlewareHandler } from "hono";
 import type { GatewayEnv } from "./guards.ts";
 

@@ -1,4 +1,4 @@
-/** Models in the words of the Open Inference Protocol and of Triton's extensions. */
+/** Describes models in terms of the Open Inference Protocol and of Triton's extensions. */
 import type { TensorDescription } from "../client/catalogue.ts";
 import type { NamedModel, Version } from "./models.ts";
 

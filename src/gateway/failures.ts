@@ -1,4 +1,4 @@
-/** What a request is answered with when the controller, or the way to it, has refused it. */
+/** Answers for requests that the controller, or the connection to it, has refused. */
 import type { Failure } from "../client/result.ts";
 import { RequestStatus } from "../core/status.ts";
 import { HttpError } from "./http_error.ts";

@@ -1,7 +1,7 @@
 /**
  * The HTTP front door: the Open Inference Protocol, version 2, with those of Triton's extensions that its
- * clients use. It takes requests and a way to the controller, and knows nothing of sockets: whoever listens
- * calls {@link Gateway.fetch}.
+ * clients use. It gets requests and a connection to the controller, and knows nothing of sockets: the
+ * listener calls {@link Gateway.fetch}.
  */
 import { Hono } from "hono";
 import type { Clock } from "../core/clock.ts";

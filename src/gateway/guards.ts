@@ -1,4 +1,4 @@
-/** What every request has to pass: who may ask, from where, and how many at a time. */
+/** Checks that every request must pass: who may send it, from where, and how many at a time. */
 import type { MiddlewareHandler } from "hono";
 import { sameSecret } from "../wire/access.ts";
 import { pageFiles } from "./dashboard/files.ts";

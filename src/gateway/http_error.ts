@@ -1,4 +1,4 @@
-/** What a request is answered with when it cannot be served; the body is `{"error": message}`. */
+/** The answer to a request that cannot be served; the body is `{"error": message}`. */
 export class HttpError extends Error {
   override readonly name = "HttpError";
   readonly status: number;

@@ -1,4 +1,4 @@
-/** Running an inference request: a batch of HTTP is as many requests to the controller. */
+/** Runs an inference request: an HTTP batch of n becomes n requests to the controller. */
 import type { Client } from "../client/client.ts";
 import type { InferOptions, Model } from "../client/model.ts";
 import type { Failure } from "../client/result.ts";

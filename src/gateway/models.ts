@@ -1,4 +1,4 @@
-/** The controller's models by the names and versions that HTTP clients know them by. */
+/** The controller's models, by the names and versions that HTTP clients use. */
 import type { Catalogue, ModelDescription } from "../client/catalogue.ts";
 import type { Model } from "../client/model.ts";
 import { modelName } from "../core/model_name.ts";

@@ -1,4 +1,4 @@
-/** What a gateway can be told. */
+/** Options of a gateway. */
 import { SECOND } from "../core/clock.ts";
 
 export interface GatewayLimits {

@@ -1,4 +1,4 @@
-/** What this gateway has seen of each model: Triton's statistics extension. */
+/** This gateway's statistics of each model: Triton's statistics extension. */
 
 interface Counter {
   count: number;

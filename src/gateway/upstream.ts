@@ -1,6 +1,6 @@
 /**
- * The way to the controller: connects, and connects again for ever; knows which models there are, and asks
- * again and again whether that has changed.
+ * The connection to the controller: reconnects forever, knows which models there are, and polls for
+ * changes.
  */
 import type { Catalogue, ControllerState } from "../client/catalogue.ts";
 import type { Client } from "../client/client.ts";

@@ -5,7 +5,7 @@ import { ActionStatus } from "../core/status.ts";
 import type { Failure } from "../worker/backend.ts";
 import type { EmulatedBehavior } from "../worker/emulated/backend.ts";
 
-/** How simulated GPUs depart from their profiles by themselves. */
+/** How simulated GPUs deviate from their profiles. */
 export interface GpuModel {
   /** Execution takes up to this fraction longer, evenly spread. */
   readonly noise: number;

@@ -1,4 +1,4 @@
-/** What must hold of a simulated cluster once faults have healed and all is quiet. */
+/** What must hold in a simulated cluster once faults have healed and it is idle. */
 import { createHash } from "node:crypto";
 import { SECOND } from "../core/clock.ts";
 import { RequestStatus } from "../core/status.ts";

@@ -1,4 +1,4 @@
-/** Random clusters, workloads and faults by seed, and whether they keep what is promised. */
+/** Random clusters, workloads and faults by seed, and checks of what is guaranteed. */
 import { MS, SECOND, US } from "../core/clock.ts";
 import { Random } from "../core/random.ts";
 import { DEFAULT_CONTROLLER_OPTIONS } from "../controller/controller.ts";

@@ -1,8 +1,8 @@
 /**
- * Counts the times when the event loop stood still, and tells why: while it does, nothing is scheduled.
+ * Counts pauses of the event loop, during which nothing is scheduled, and determines their causes.
  *
- * A call is due every 10 ms. One that comes more than 5 ms late has found a pause; so a pause of 15 ms
- * or more is always found, one of 10 ms half of the time.
+ * A timer is due every 10 ms. If it fires more than 5 ms late, there was a pause; a pause of 15 ms or more
+ * is always detected, one of 10 ms half of the time.
  */
 import { type Clock, every, MS, type Timer } from "../core/clock.ts";
 

@@ -1,4 +1,4 @@
-/** What the controller records of each request and each action, and the columns of its two logs. */
+/** The controller's records of requests and actions, and the columns of its two logs. */
 
 /** An answered request. Times in nanoseconds of the controller's clock. */
 export interface RequestRecord {

@@ -1,4 +1,4 @@
-/** What a worker records of its actions, and of the tasks that they are made of, when it is told to. */
+/** A worker's optional records of its actions and of the tasks that they consist of. */
 import type { Columns } from "./records.ts";
 
 /** An action that has ended at a worker. Times in nanoseconds of the worker's clock. */

@@ -1,4 +1,4 @@
-/** Who may connect: peers on the same machine, and those that have the shared token. */
+/** Decides who may connect: peers on the same machine, and those with the shared token. */
 import { createHash, timingSafeEqual } from "node:crypto";
 
 /** Longest token, in characters. */

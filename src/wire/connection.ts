@@ -15,7 +15,7 @@ import { Pulse } from "./pulse.ts";
 import { refuseBeforeHello, refuseKind, type Role } from "./roles.ts";
 import { SendQueue } from "./send_queue.ts";
 
-/** What a connection needs of the network: TCP has it, and so has a pair of pipes in a test. */
+/** What a connection needs from the network, provided by TCP, or by a pair of pipes in tests. */
 export interface ByteStream {
   /** Reads some bytes into `into`; resolves to how many, or null at the end. */
   read(into: Uint8Array): Promise<number | null>;

@@ -1,4 +1,4 @@
-/** What a connection is told when it is made, and what holds where it is not told. */
+/** Options of a connection, and their defaults. */
 import { MS, SECOND } from "../core/clock.ts";
 import type { Access } from "./access.ts";
 import type { FrameLimits } from "./frame.ts";

@@ -1,5 +1,5 @@
 /**
- * Frames: how messages lie in a stream of bytes.
+ * Frames: the encoding of messages in a stream of bytes.
  *
  *     offset  size  field (big endian)
  *          0     2  magic 0x4357, "CW"

@@ -4,7 +4,7 @@ import { PREFIX_BYTES } from "./frame.ts";
 import type { Accept, Link, LinkHandler, Traffic } from "./link.ts";
 import type { AnyMessage, Header, Kind } from "./messages.ts";
 
-/** How the network between two nodes is. Read for each message, so it may change meanwhile. */
+/** Properties of the network between two nodes. They are read for each message, so they may change. */
 export interface MemoryLinkOptions {
   /** One-way latency in nanoseconds, on top of the time that the bytes take. */
   readonly latencyNs?: number;

@@ -1,8 +1,8 @@
 /**
- * Every message of the protocol: its number, its header, and what its payload holds.
+ * All messages of the protocol: their numbers, headers and payloads.
  *
  * Times are in the sender's clock; the receiver translates them (see clock_sync.ts). Sizes are bytes.
- * Tensors are payload, never part of a header: one blob a request, the blobs concatenated in order.
+ * Tensors are payload, never part of a header: one blob per request, concatenated in order.
  */
 import { MAX_TOKEN_LENGTH } from "./access.ts";
 import { clusterState } from "./cluster_state.ts";

@@ -1,5 +1,5 @@
 /**
- * Memory for payloads, used again where owners give it back.
+ * Memory for payloads, reused if owners return it.
  *
  * A fresh tensor-sized array costs more than the copy that fills it: the system clears its pages one
  * fault at a time, and the collector runs full rounds of several milliseconds to free what piles up

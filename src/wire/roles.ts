@@ -1,4 +1,4 @@
-/** What nodes are to each other, and which messages go from one to the other. */
+/** The roles of nodes, and which messages they send to each other. */
 import { type Kind, KIND_NUMBERS } from "./messages.ts";
 
 export type Role = "worker" | "controller" | "client";

@@ -1,6 +1,6 @@
 /**
- * Bytes that may wait at a time for all peers of a listener that do not read: each has its own limit,
- * and there may be thousands.
+ * Limits the bytes that wait for all peers of a listener together: each peer has its own limit, but there
+ * may be thousands.
  */
 
 /** One whose bytes count. */

@@ -1,4 +1,4 @@
-/** What a model takes and gives, tensor by tensor, as messages say it. */
+/** A model's inputs and outputs, as sent in messages. */
 import { DATATYPE_BYTES, isDatatype } from "../core/datatype.ts";
 import type { ModelFacts, Signature, Tensor } from "./messages.ts";
 

@@ -1,4 +1,4 @@
-/** Messages and bytes of all links to peers of one kind, those that have ended included. */
+/** Messages and bytes of all links to peers of one kind, including ended ones. */
 import type { Traffic } from "./link.ts";
 
 export class TrafficTotals {

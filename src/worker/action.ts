@@ -1,9 +1,8 @@
 /**
  * One action from its arrival at the worker to its result.
  *
- * Whatever happens to an action, it ends exactly once: {@link Action.succeed}, {@link Action.fail} or
- * {@link Action.abandon}; ending it again does nothing, so that a backend that reports late or twice
- * can do no harm.
+ * Every action ends exactly once, with {@link Action.succeed}, {@link Action.fail} or {@link
+ * Action.abandon}. Ending it again does nothing, so that a backend that reports late or twice does no harm.
  */
 import { ActionStatus } from "../core/status.ts";
 import type { ActionKind } from "../wire/describe.ts";

@@ -1,4 +1,4 @@
-/** Makes telemetry of one controller's actions: what each asked for is kept until it ends. */
+/** Records telemetry of one controller's actions; the parameters of each are kept until it ends. */
 import type { Clock } from "../core/clock.ts";
 import { ActionStatus } from "../core/status.ts";
 import type { WorkerTaskRecord, WorkerTelemetry } from "../telemetry/worker_records.ts";

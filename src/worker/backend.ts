@@ -1,9 +1,9 @@
 /**
- * What runs models. The executors above decide when and whether an action runs; a backend only runs
+ * A backend runs models. The executors above decide whether and when an action runs; the backend only runs
  * it. There are two: `emulated/` sleeps for the profiled time, `onnx/` computes.
  *
- * Calls report through callbacks rather than promises: the same code runs on the virtual clock, where
- * each event must be complete when its call returns.
+ * Calls report through callbacks rather than promises, because the same code runs on the virtual clock,
+ * where each event must be complete when its call returns.
  */
 import type { ActionStatus } from "../core/status.ts";
 

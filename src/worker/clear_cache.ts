@@ -1,4 +1,4 @@
-/** ClearCache: takes all weights off all GPUs, except those that an inference is using. */
+/** ClearCache: removes all weights from all GPUs, except those that an inference is using. */
 import type { ActionRef, Arrival, Requester } from "./action.ts";
 import type { Failure } from "./backend.ts";
 import type { Gpu } from "./gpu.ts";

@@ -1,6 +1,6 @@
 /**
- * One GPU of the worker: what is on it, and its two engines. Execution and transfers overlap; each
- * does one thing at a time, so that the time it takes can be predicted.
+ * One GPU of the worker: what is on it, and its two engines. Execution and transfers overlap; each does one
+ * thing at a time, so that its duration can be predicted.
  */
 import type { Clock } from "../core/clock.ts";
 import type { Backend, GpuInfo } from "./backend.ts";

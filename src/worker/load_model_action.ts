@@ -1,4 +1,4 @@
-/** LoadModelFromDisk: reads a model and makes it known under its ids. Weights stay in host memory. */
+/** LoadModelFromDisk: reads a model and registers it under its ids. Weights stay in host memory. */
 import type { Clock } from "../core/clock.ts";
 import { ActionStatus } from "../core/status.ts";
 import { MAX_BATCH_SIZE } from "../wire/messages.ts";

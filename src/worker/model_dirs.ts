@@ -1,6 +1,6 @@
 /**
- * The directories in which a worker finds models, and outside which it reads nothing: whoever may load
- * models must not be able to have it open any other file.
+ * The directories in which a worker finds models. It reads nothing outside of them, because peers that may
+ * load models must not be able to make it open other files.
  */
 import { isAbsolute, relative, resolve } from "node:path";
 

@@ -1,4 +1,4 @@
-/** The models that a worker knows, by id. Copies of a model have ids of their own and share the rest. */
+/** The models that a worker knows, by id. Copies of a model have their own ids and share the rest. */
 import { ActionStatus } from "../core/status.ts";
 import type { Header, ModelFacts, Signature } from "../wire/messages.ts";
 import { uploadOf } from "../wire/upload.ts";

@@ -1,6 +1,6 @@
 /**
- * The worker as its controllers see it. It serves any number of them at once, each with its own
- * results; models and weights outlive them all.
+ * The worker as its controllers see it. It serves any number of them at once, each with its own results;
+ * models and weights survive all of them.
  */
 import { type Clock, every, SECOND, type Timer } from "../core/clock.ts";
 import type { Log } from "../core/log.ts";

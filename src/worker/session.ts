@@ -1,4 +1,4 @@
-/** One connected controller: takes its actions, sends it their results, prints what a person follows. */
+/** One connected controller: accepts its actions, sends their results, and prints them for people. */
 import type { Clock } from "../core/clock.ts";
 import type { Log } from "../core/log.ts";
 import { ActionStatus } from "../core/status.ts";

@@ -1,4 +1,4 @@
-/** A model's inputs and outputs, as they are told to the controller. */
+/** A model's inputs and outputs, as sent to the controller. */
 import type { Datatype } from "../core/datatype.ts";
 import {
   MAX_DIMENSIONS,

@@ -1,7 +1,7 @@
 /**
- * UnloadModel: forgets copies of a model. Their weights leave the GPUs first, and host memory is freed
- * when the last copy of a load goes. While an inference uses them it is refused; it may be asked for
- * again, and meanwhile nothing new begins with them.
+ * UnloadModel: removes copies of a model. Their weights are removed from the GPUs first, and host memory is
+ * freed with the last copy of a load. While an inference uses them, it is refused and may be repeated; no
+ * new actions with these copies are accepted in the meantime.
  */
 import { ActionStatus } from "../core/status.ts";
 import type { Header } from "../wire/messages.ts";

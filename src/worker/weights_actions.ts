@@ -1,4 +1,4 @@
-/** LoadWeights, EvictWeights and ClearCache: what is on a GPU, and what it takes there. */
+/** LoadWeights, EvictWeights and ClearCache: which weights are on a GPU, and the pages that they take. */
 import { ActionStatus } from "../core/status.ts";
 import { Action, type Arrival, type Engine } from "./action.ts";
 import { type Failure, isFailure, type Span } from "./backend.ts";

@@ -1,8 +1,8 @@
 /**
  * Accounting of one GPU's device memory for weights, in pages.
  *
- * A model takes whole pages, each copy its own. Pages are all alike, so that evicting any model makes
- * room for any other of the same size: there is no fragmentation, and the controller can predict
+ * A model takes whole pages, and copies do not share them. All pages are equal, so that evicting any model
+ * makes room for any other of the same size: there is no fragmentation, and the controller can predict
  * whether a load will fit by counting.
  */
 export class WeightsCache {

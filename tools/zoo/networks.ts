@@ -1,7 +1,7 @@
 /**
- * Well-known networks: what is published of each. Parameters (in millions) and multiply-adds of one
- * inference (in billions) are those of the usual implementations, torchvision's where it has the
- * network; layers are those on the longest path that have weights, counted or closely estimated.
+ * Published facts about well-known networks. Parameters (in millions) and multiply-adds of one inference
+ * (in billions) are those of the usual implementations, torchvision's where it has the network; layers are
+ * those on the longest path that have weights, counted or closely estimated.
  */
 
 /** How well a network's multiply-adds use a GPU: see profile.ts. */

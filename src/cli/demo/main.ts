@@ -1,7 +1,7 @@
 /**
- * `deno task demo`: a real ONNX model served by a worker, a controller and a client, each a process of
- * its own, and its outputs compared with a direct run. Ends by itself; exit code 0 means that all of it
- * worked. Arguments go to the worker, e.g. `--device dawn`.
+ * `deno task demo`: serves a real ONNX model with a worker, a controller and a client, each in its own
+ * process, and compares its outputs with a direct run. Exit code 0 means that everything worked. Arguments
+ * are passed to the worker, e.g. `--device dawn`.
  */
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";

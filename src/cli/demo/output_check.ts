@@ -1,6 +1,6 @@
 /**
- * Compares what the running system answers with what the model computes when ONNX Runtime runs it
- * directly, on the CPU, without Clockwork.
+ * Compares the outputs of the running system with those of the same model run directly with ONNX Runtime on
+ * the CPU.
  */
 import { readFileSync } from "node:fs";
 import { SECOND } from "../../core/clock.ts";

@@ -1,4 +1,4 @@
-/** Clockwork processes started by another: their lines shown with a prefix, their end made sure of. */
+/** Starts Clockwork processes, shows their output with a prefix, and makes sure that they end. */
 import { RUN_SELF } from "../run_self.ts";
 import { readLines } from "./lines.ts";
 

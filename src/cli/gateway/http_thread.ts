@@ -1,6 +1,6 @@
 /**
- * A gateway in a thread of the controller's process: reading tensors delays no decision. When the thread
- * dies, another takes its place.
+ * A gateway in a thread of the controller's process, so that parsing tensors delays no decision. If the
+ * thread dies, another one replaces it.
  */
 import { type Clock, SECOND } from "../../core/clock.ts";
 import type { Log } from "../../core/log.ts";

@@ -1,4 +1,4 @@
-/** Options of what serves HTTP: `clockwork gateway`, and `controller --http`. */
+/** HTTP options of `clockwork gateway` and `controller --http`. */
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { DEFAULT_GATEWAY_LIMITS, type GatewayLimits } from "../../gateway/options.ts";
 import { isLocal } from "../../wire/access.ts";

@@ -1,4 +1,4 @@
-/** A gateway that listens: what `clockwork gateway` and the thread of `controller --http` both run. */
+/** A listening gateway, as run by `clockwork gateway` and by the thread of `controller --http`. */
 import config from "../../../deno.json" with { type: "json" };
 import { connectClient } from "../../client/connect.ts";
 import type { Clock } from "../../core/clock.ts";

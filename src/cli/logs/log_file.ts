@@ -1,4 +1,4 @@
-/** The files of logs: where they are, how old ones make room, and how they are found. */
+/** Log files: where they are, how they are rotated, and how they are found. */
 import { basename, join } from "node:path";
 import type { Columns } from "../../telemetry/records.ts";
 import { headerOf, type LogSink } from "../../telemetry/tsv_log.ts";

@@ -1,4 +1,6 @@
-/** Logs that are written by a thread: disks stall now and then, and decisions must not wait for them. */
+/**
+ * Logs are written by a thread, because disks stall now and then, and decisions must not wait for them.
+ */
 import type { LogSink } from "../../telemetry/tsv_log.ts";
 import { describeBytes } from "../../wire/describe.ts";
 import { openLog } from "./log_file.ts";

@@ -1,4 +1,4 @@
-/** A worker's own logs, of its actions and of their tasks, for those who enable them. */
+/** A worker's optional logs of its actions and their tasks. */
 import { join } from "node:path";
 import type { Clock } from "../../core/clock.ts";
 import type { Columns } from "../../telemetry/records.ts";

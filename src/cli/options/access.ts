@@ -1,4 +1,4 @@
-/** What nodes prove themselves with, and who may connect without: options of all nodes. */
+/** Options of all nodes for authentication, and for serving peers without it. */
 import type { Command } from "commander";
 import { type Access, MAX_TOKEN_LENGTH } from "../../wire/access.ts";
 import type { TlsIdentity } from "../../wire/tls.ts";

@@ -1,4 +1,4 @@
-/** Options that say what a model is to be tried with, and what its outputs mean. */
+/** Options for a model's input, and for the meaning of its outputs. */
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { UsageError } from "../exit.ts";
 import type { InputFile } from "../input_files.ts";

@@ -1,4 +1,4 @@
-/** What peers may cost a node that listens: options of workers and controllers. */
+/** Options of workers and controllers that limit what peers may cost them. */
 import { type Command, Option } from "commander";
 import { SECOND } from "../../core/clock.ts";
 import {

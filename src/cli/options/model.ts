@@ -1,4 +1,4 @@
-/** Options about models and devices that `worker` and `check-model` share. */
+/** Options for models and devices, shared by `worker` and `check-model`. */
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { ELEMENT_BYTES } from "../../worker/model_files.ts";
 import { DEVICE_CHOICES, type DeviceChoice } from "../../worker/onnx/onnx_backend.ts";

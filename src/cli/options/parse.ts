@@ -1,4 +1,4 @@
-/** Readers of options and arguments. Each throws commander's InvalidArgumentError: exit code 2. */
+/** Parsers of options and arguments. Each throws commander's InvalidArgumentError: exit code 2. */
 import { InvalidArgumentError } from "commander";
 import { MS, SECOND } from "../../core/clock.ts";
 import { type Address, parseAddress } from "../../wire/tcp.ts";

@@ -1,4 +1,4 @@
-/** Where nodes listen unless told otherwise. */
+/** Default ports of nodes. */
 
 /** Workers, for controllers. */
 export const WORKER_PORT = 12345;

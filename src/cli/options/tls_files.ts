@@ -1,4 +1,4 @@
-/** The certificates with which nodes prove themselves to each other: options of all nodes. */
+/** Options of all nodes for the certificates with which they authenticate to each other. */
 import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
 import { Option } from "commander";
 import type { TlsIdentity } from "../../wire/tls.ts";

@@ -1,4 +1,4 @@
-/** Whether a worker takes uploads, where it keeps them, and how much: options of workers. */
+/** Options of workers for uploads: whether they are accepted, where they are stored, and how much. */
 import { Option } from "commander";
 import type { Clock } from "../../core/clock.ts";
 import { DiskUploadStore } from "../../worker/uploads/disk_store.ts";

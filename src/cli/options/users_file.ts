@@ -1,4 +1,4 @@
-/** The file that `--users` names: what each user may ask of the controller. */
+/** The file that `--users` names, with the limits of users. */
 import { parse, TomlError } from "smol-toml";
 import { z } from "zod";
 import {

@@ -1,4 +1,4 @@
-/** What `profile` alone adds: how fast this machine does what nodes do all the time. */
+/** The benchmarks of `profile` without `check`: how fast this machine does what nodes do all the time. */
 import { codecNs } from "../../bench/codec.ts";
 import { benchmarkDevice } from "../../bench/device.ts";
 import { SchedulerLoad } from "../../bench/scheduler_load.ts";

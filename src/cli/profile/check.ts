@@ -1,4 +1,4 @@
-/** What `profile check` finds out, one fact at a time. */
+/** The result of a single check of `profile check`. */
 
 /**
  * - `ok`: as it should be

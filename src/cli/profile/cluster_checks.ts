@@ -1,4 +1,4 @@
-/** Whether what a node is given is there: models, configuration, a place for logs, ports, a token. */
+/** Checks of a node's settings: models, configuration, directory for logs, ports, token. */
 import { dirname, join } from "node:path";
 import { ModelDir, ModelDirError } from "../../client/model_dir.ts";
 import { describeBytes } from "../../wire/describe.ts";

@@ -1,4 +1,4 @@
-/** What can run models here. */
+/** Checks of the devices that can run models. */
 import { type Clock, MS } from "../../core/clock.ts";
 import { describeBytes } from "../../wire/describe.ts";
 import { summarize } from "../../worker/check_model.ts";

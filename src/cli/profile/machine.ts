@@ -1,4 +1,4 @@
-/** What checks look at, so that tests can show them any machine. */
+/** What checks see of the machine, so that tests can simulate any machine. */
 import { statfsSync } from "node:fs";
 
 export interface Machine {

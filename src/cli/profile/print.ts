@@ -1,4 +1,4 @@
-/** A profile, for people. */
+/** Prints a profile for people. */
 import type { Figure } from "./benchmark.ts";
 import type { Check, Level } from "./check.ts";
 

@@ -1,4 +1,4 @@
-/** Whether the operating system gives nodes what they need. */
+/** Checks of the operating system's limits and settings. */
 import { describeBytes } from "../../wire/describe.ts";
 import { type Check, checksOf } from "./check.ts";
 import type { Machine } from "./machine.ts";

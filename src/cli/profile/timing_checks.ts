@@ -1,4 +1,4 @@
-/** Whether this process is woken when it should be. */
+/** Checks of timers and of the loopback network. */
 import { loopbackRoundTripsNs } from "../../bench/loopback.ts";
 import { timerLatenessNs } from "../../bench/timers.ts";
 import { type Clock, MS, US } from "../../core/clock.ts";

@@ -1,4 +1,4 @@
-/** From a day of the trace to segments of an open loop, whose values choose models. */
+/** Turns a day of the trace into segments of an open loop, whose values choose models. */
 import type { Random } from "../../core/random.ts";
 import type { Segment } from "../generators/segments.ts";
 import type { ModelTrace } from "./trace.ts";

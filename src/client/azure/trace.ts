@@ -1,4 +1,4 @@
-/** A day of the trace, its functions already given to models. */
+/** A day of the trace, with its functions assigned to models. */
 import { MINUTES, readTrace, TraceError } from "./trace_file.ts";
 
 /** Invocations by model and minute. */

@@ -1,6 +1,6 @@
 /**
- * Reader of the Azure Functions 2019 trace: `invocations_per_function_md.anon.dNN.csv`, one file a day
- * with one row a function and its invocations in each minute. A file of the full dataset has 46 000 rows
+ * Reader of the Azure Functions 2019 trace: `invocations_per_function_md.anon.dNN.csv`, one file per day,
+ * with one row per function and its invocations in each minute. A file of the full dataset has 46 000 rows
  * and more than 100 MB, so it is read as a stream of bytes and nothing of a row is kept.
  */
 import { join } from "node:path";

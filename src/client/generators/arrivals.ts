@@ -1,6 +1,6 @@
 /**
- * The times at which requests of an open loop arrive. They depend on the seed alone, not on when the
- * clock wakes anybody, so that a run can be repeated and a late wake-up does not shift what follows.
+ * The times at which requests of an open loop arrive. They depend only on the seed, not on actual wake-ups,
+ * so that a run can be repeated and a late wake-up does not shift what follows.
  */
 import { SECOND } from "../../core/clock.ts";
 import type { Random } from "../../core/random.ts";

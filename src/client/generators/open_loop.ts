@@ -2,7 +2,7 @@ import type { InferOptions, Model } from "../model.ts";
 import type { Run } from "../workloads/workload.ts";
 import type { Arrivals } from "./arrivals.ts";
 
-/** What one arrival asks for. */
+/** The request of one arrival. */
 export interface Target {
   readonly model: Model;
   readonly options: InferOptions;

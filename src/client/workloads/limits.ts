@@ -1,4 +1,4 @@
-/** Bounds of parameters: beyond them a run would not measure anything but its own overload. */
+/** Limits of parameters, beyond which a run would only measure its own overload. */
 
 /** Requests a second of one generator. */
 export const MAX_RATE = 1_000_000;

@@ -1,4 +1,4 @@
-/** Workloads that step the SLO, to find out how tight a target can be met. */
+/** Workloads that vary the SLO, to find out how tight a target can be met. */
 import type { Model } from "../model.ts";
 import { Arrivals, fixedGaps, poissonGaps } from "../generators/arrivals.ts";
 import { closedLoop } from "../generators/closed_loop.ts";

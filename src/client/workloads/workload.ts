@@ -1,7 +1,7 @@
 /**
- * What a workload is: a name, parameters, and a plan of which models it needs and which generators
- * send requests to them. A plan knows nothing of connections or printing, so that the same plans run
- * from the command line, in tests, and in the simulator.
+ * A workload is a name, parameters, and a plan: which models it needs, and which generators send requests
+ * to them. A plan knows nothing of connections or printing, so that the same plans run from the command
+ * line, in tests, and in the simulator.
  */
 import type { Clock } from "../../core/clock.ts";
 import type { Random } from "../../core/random.ts";

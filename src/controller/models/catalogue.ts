@@ -1,6 +1,6 @@
 /**
- * What is told of the models to clients that follow them, such as gateways: everything when they first
- * ask, then only that it has changed. Copies that were loaded together are told as one.
+ * What clients that follow the models, such as gateways, are sent: everything at first, and then only when
+ * something has changed. Copies that were loaded together are one entry.
  */
 import { type Header, MAX_DESCRIBED } from "../../wire/messages.ts";
 import type { ModelGroup, ModelGroups } from "./groups.ts";

@@ -1,4 +1,4 @@
-/** What the models of a cluster need of its controller. */
+/** What the models of a cluster need from its controller. */
 import type { Clock } from "../../core/clock.ts";
 import type { Log } from "../../core/log.ts";
 import type { ControllerOptions } from "../options.ts";

@@ -1,4 +1,4 @@
-/** Loading a model on one worker, and what makes its answer of use. */
+/** Loads a model on one worker, and validates the answer. */
 import { type Clock, SECOND } from "../../core/clock.ts";
 import type { Log } from "../../core/log.ts";
 import type { ModelSpec } from "../../scheduler/scheduler.ts";

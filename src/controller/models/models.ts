@@ -1,6 +1,6 @@
 /**
- * The models of a cluster: loads them, on all workers or on chosen ones, unloads them, and gives those
- * that there are to workers that come later.
+ * The models of a cluster: loads them on all or on chosen workers, unloads them, and loads them on workers
+ * that connect later.
  */
 import { RequestStatus } from "../../core/status.ts";
 import type { Header } from "../../wire/messages.ts";

@@ -1,6 +1,6 @@
 /**
- * The registry of a controller's models, in a file that outlives it: a controller that is started again
- * has the same models under the same ids.
+ * The registry of a controller's models, in a file that survives it, so that a restarted controller has the
+ * same models under the same ids.
  */
 import type { Log } from "../../core/log.ts";
 import { formatRegistry, parseRegistry, type RegistryContents } from "./registry_format.ts";

@@ -1,6 +1,6 @@
 /**
- * The registry as text: what a controller must not forget. The first line names the format and has the
- * SHA-256 of the rest; each further line is a record as JSON.
+ * The registry as text. The first line names the format and has the SHA-256 of the rest; each further line
+ * is a record as JSON.
  */
 import { createHash } from "node:crypto";
 import {

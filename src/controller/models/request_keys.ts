@@ -1,7 +1,7 @@
 /**
- * Requests that clients may repeat. A client that has lost its connection cannot know whether what it
- * asked for was done; so it gives the request a key of its own making, and asks again with the same key.
- * The repeat gets the first one's answer, and nothing is done twice.
+ * Requests that clients may repeat. A client that has lost its connection cannot know whether its request
+ * was carried out. It therefore gives the request a key of its choice and repeats it with the same key. The
+ * repeat gets the first one's answer, and nothing is done twice.
  */
 import { RequestStatus } from "../../core/status.ts";
 

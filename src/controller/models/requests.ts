@@ -1,4 +1,4 @@
-/** What clients ask about models, and what they are answered. */
+/** Handles clients' requests about models. */
 import { RequestStatus } from "../../core/status.ts";
 import type { Header } from "../../wire/messages.ts";
 import type { ClientSession, ModelRequests, RequestKind } from "../client_session.ts";

@@ -1,4 +1,4 @@
-/** Unloading a model: its requests are served first, then its workers forget it. */
+/** Unloads a model: its requests are served first, then its workers remove it. */
 import { type Clock, MS, SECOND } from "../../core/clock.ts";
 import type { Log } from "../../core/log.ts";
 import { ActionStatus } from "../../core/status.ts";

@@ -1,6 +1,6 @@
 /**
- * Uploaded models on their way from a worker that has one to one that lacks it, as it came later: piece by
- * piece through the controller, which keeps nothing of them.
+ * Copies uploaded models from a worker that has them to one that connected later, piece by piece through
+ * the controller, which stores nothing.
  */
 import type { Log } from "../../core/log.ts";
 import type { Header } from "../../wire/messages.ts";

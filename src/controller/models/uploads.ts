@@ -1,7 +1,7 @@
 /**
- * Models on their way from clients to workers. Nothing is kept here: each piece is passed on to all workers
- * that are to have it, and the client sends another when they have written it. So a slow worker slows the
- * upload down, and no more than {@link UPLOAD_WINDOW} pieces of it are in memory.
+ * Forwards models from clients to workers. Nothing is stored here: each piece goes to all workers that
+ * should have it, and the client sends another one when they have written it. A slow worker thus slows the
+ * upload down, and at most {@link UPLOAD_WINDOW} pieces of it are in memory.
  */
 import { type Clock, SECOND, type Timer } from "../../core/clock.ts";
 import type { Log } from "../../core/log.ts";

@@ -1,4 +1,4 @@
-/** The files of the page, as they are in the program. */
+/** The files of the page, as bundled with the program. */
 import uplotScript from "uplot/dist/uPlot.iife.min.js" with { type: "text" };
 import uplotStyle from "uplot/dist/uPlot.min.css" with { type: "text" };
 import reportStyle from "../../telemetry/report/page/page.css" with { type: "text" };

@@ -1,6 +1,6 @@
 /**
- * Watches a cluster on behalf of all who have the page open: the controller is asked once for them all,
- * and only while there are any.
+ * Watches a cluster for all open pages: the controller is asked once for all of them, and only while there
+ * are any.
  */
 import { type Clock, every, MS, SECOND, type Timer } from "../../core/clock.ts";
 import { type ClusterState, MAX_STATE_NAME } from "../../wire/cluster_state.ts";

@@ -1,4 +1,4 @@
-/** What there is to know of a model. */
+/** Information about a model. */
 import type { Hono } from "hono";
 import { config, metadata } from "../describe.ts";
 import type { GatewayContext } from "../gateway.ts";

@@ -1,4 +1,4 @@
-/** What there is to know of the server itself. */
+/** Information about the server itself. */
 import type { Hono } from "hono";
 import type { GatewayContext } from "../gateway.ts";
 import type { GatewayEnv } from "../guards.ts";

@@ -1,6 +1,6 @@
 /**
- * An inference request of the Open Inference Protocol, read into the inputs that the controller takes: one
- * blob a request, where HTTP may bring a batch. Triton's binary extension is understood too.
+ * Parses an inference request of the Open Inference Protocol, with Triton's binary extension, into inputs
+ * for the controller: one blob per request of an HTTP batch.
  */
 import type { ModelDescription, TensorDescription } from "../../client/catalogue.ts";
 import { isDatatype } from "../../core/datatype.ts";

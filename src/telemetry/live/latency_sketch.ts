@@ -1,6 +1,6 @@
 /**
- * Latencies in a few hundred bytes, for figures that people look at: a quantile is within 20 % of the
- * exact value, and where many values are spread evenly, within 2 %.
+ * Latencies in a few hundred bytes, for display: a quantile is within 20 % of the exact value, and within 2
+ * % if many values are spread evenly.
  */
 import { US } from "../../core/clock.ts";
 

@@ -1,6 +1,6 @@
 /**
- * What happens in a cluster, for those who watch it. Totals by second are always counted, so that whoever
- * begins to watch sees the last minutes; all else is kept only while somebody has asked for it lately.
+ * Recent events in a cluster, for the dashboard. Totals per second are always counted, so that new
+ * observers see the last minutes; everything else is recorded only if somebody has asked for it recently.
  */
 import { type Clock, SECOND, type Timer } from "../../core/clock.ts";
 import { modelName } from "../../core/model_name.ts";

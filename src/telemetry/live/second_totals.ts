@@ -1,4 +1,4 @@
-/** What became of requests, second by second, for the last minutes. */
+/** Outcomes of requests per second, for the last minutes. */
 import { SECOND } from "../../core/clock.ts";
 import { metDeadline, type RequestRecord } from "../records.ts";
 import { LatencySketch } from "./latency_sketch.ts";

@@ -1,6 +1,6 @@
 /**
- * The controller's metrics: what became of requests and actions, counted as it happens, and the state of
- * the cluster, read when somebody asks.
+ * The controller's metrics: outcomes of requests and actions, counted as they happen, and the state of the
+ * cluster, read on demand.
  */
 import { SECOND } from "../../core/clock.ts";
 import { ActionStatus, RequestStatus } from "../../core/status.ts";

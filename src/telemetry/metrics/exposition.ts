@@ -1,4 +1,4 @@
-/** Metrics as text that Prometheus reads. The only file that knows prom-client. */
+/** Metrics as text for Prometheus. The only file that knows prom-client. */
 import { type Metric as PromMetric, Registry } from "prom-client";
 import type { Histogram, Metric } from "./metric.ts";
 

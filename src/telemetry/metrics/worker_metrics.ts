@@ -1,4 +1,4 @@
-/** A worker's metrics: what became of actions and of their parts, and what is on its GPUs. */
+/** A worker's metrics: outcomes of actions and of their steps, and the contents of its GPUs. */
 import { SECOND } from "../../core/clock.ts";
 import { ActionStatus } from "../../core/status.ts";
 import type { WorkerActionRecord, WorkerTaskRecord, WorkerTelemetry } from "../worker_records.ts";

@@ -1,4 +1,4 @@
-/** What the action log adds up to, row by row. */
+/** Statistics of the action log, accumulated row by row. */
 import { MS } from "../../core/clock.ts";
 import { actionColumns } from "../records.ts";
 import { Counter } from "./counter.ts";

@@ -1,7 +1,7 @@
 /**
- * Logs such as a controller writes, made by seed: for tests and measurements of the report. A crude
- * cluster serves Poisson arrivals at models of unequal popularity: each GPU has some of the models,
- * loads weights when they are needed, forms batches of what waits, and refuses what would be late.
+ * Generates logs like a controller's by seed, for tests and measurements of the report. A crude cluster
+ * serves Poisson arrivals at models of unequal popularity: each GPU has some of the models, loads weights
+ * when they are needed, forms batches of what waits, and refuses what would be late.
  */
 import { MS, SECOND } from "../../core/clock.ts";
 import { Random } from "../../core/random.ts";

@@ -1,4 +1,4 @@
-/** What the report's table of GPUs has, the same on a terminal and on the page. */
+/** A row of the report's table of GPUs, for the terminal and the page. */
 import { formatCount, formatPerBatch, formatShare } from "./format.ts";
 import type { Report } from "./report.ts";
 

@@ -1,7 +1,7 @@
 /**
- * Quantiles of any number of values in bounded memory: counts in buckets that split each power of two
- * into 2^bits equal parts. A quantile is told as the middle of its bucket, so it is wrong by at most
- * 1 / 2^(bits + 1) of its value: see {@link relativeError}. Smallest and largest are exact.
+ * Quantiles of any number of values in bounded memory: counts in buckets that split each power of two into
+ * 2^bits equal parts. A quantile is the middle of its bucket, so its error is at most 1 / 2^(bits + 1) of
+ * its value: see {@link relativeError}. Smallest and largest are exact.
  */
 
 /** Parts of each power of two, as a power of two, for totals: quantiles within 0.2 %. */

@@ -1,4 +1,4 @@
-/** The report as one HTML page that needs nothing else: data, styles, scripts and uPlot are in it. */
+/** The report as a self-contained HTML page, including data, styles, scripts and uPlot. */
 import uplotLicense from "uplot/LICENSE" with { type: "text" };
 import uplotScript from "uplot/dist/uPlot.iife.min.js" with { type: "text" };
 import uplotStyle from "uplot/dist/uPlot.min.css" with { type: "text" };

@@ -1,4 +1,7 @@
-/** What the page's plots show, cut down to what a screen can: its size does not grow with the logs. */
+/**
+ * The data of the page's plots, reduced to what a screen can show, so that its size does not grow with the
+ * logs.
+ */
 import { MS, SECOND, US } from "../../core/clock.ts";
 import { type ActionStats, type GpuStats, MAX_TIMELINE_GPUS } from "./action_stats.ts";
 import { extent, type LogStats, sortedGpus } from "./report.ts";

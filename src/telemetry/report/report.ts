@@ -1,4 +1,7 @@
-/** What `clockwork report` tells of a controller's logs: read in one pass, in bounded memory. */
+/**
+ * The contents of `clockwork report`, from a controller's logs, which are read in one pass and in bounded
+ * memory.
+ */
 import { SECOND } from "../../core/clock.ts";
 import { ActionStats, FAILURE_TYPE, type GpuStats, MAX_GPUS } from "./action_stats.ts";
 import { COARSE_BITS, FINE_BITS, type Histogram, relativeError } from "./histogram.ts";

@@ -1,4 +1,4 @@
-/** What the request log adds up to, row by row. */
+/** Statistics of the request log, accumulated row by row. */
 import { MS } from "../../core/clock.ts";
 import { requestColumns } from "../records.ts";
 import { Counter } from "./counter.ts";

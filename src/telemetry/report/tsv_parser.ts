@@ -1,6 +1,6 @@
 /**
- * Reads a log as it comes from disk, in pieces of any size, and calls back with each row's numbers.
- * Works on bytes: text is made only for messages and for the few numbers that are not whole.
+ * Parses a log from pieces of any size, and calls back with each row's numbers. Works on bytes; text is
+ * created only for messages and for the few numbers that are not integers.
  */
 
 /**

@@ -1,7 +1,7 @@
 /**
- * Keeps a bounded part of what happened, so that it can be looked at closely: all that began in windows
- * of equal length, spread evenly over the whole time. With little to keep the windows touch, and it is
- * everything. When it becomes too much, every second window goes; when few are left, each is halved.
+ * Keeps a bounded sample of events for closer inspection: everything that began in windows of equal length,
+ * spread evenly over the whole time. At first the windows touch, and everything is kept. When it becomes
+ * too much, every second window is dropped; when few are left, each is halved.
  */
 
 /** With fewer windows than this, they are made shorter rather than fewer. */

@@ -1,6 +1,6 @@
 /**
- * A backend without GPUs: everything takes the time that the model's profile says, and outputs are
- * zeros. It needs nothing but a clock, so it runs as well in virtual time.
+ * A backend without GPUs: everything takes as long as the model's profile says, and outputs are zeros. It
+ * needs only a clock, so it also runs in virtual time.
  */
 import type { Clock } from "../../core/clock.ts";
 import { ActionStatus } from "../../core/status.ts";

@@ -1,4 +1,4 @@
-/** Models of the emulated worker: what `model.json` says of them, without their weights. */
+/** Models of the emulated worker: the data of `model.json`, without weights. */
 import { ActionStatus } from "../../core/status.ts";
 import type { BackendModel, Failure, LoadModelOptions } from "../backend.ts";
 import type { ModelDirs } from "../model_dirs.ts";

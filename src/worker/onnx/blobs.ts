@@ -1,4 +1,7 @@
-/** Between one blob a request (tensors in declared order) and one buffer a tensor (of the batch). */
+/**
+ * Converts between one blob per request (tensors in declared order) and one buffer per tensor (of the
+ * batch).
+ */
 import type { TensorSpec } from "../backend.ts";
 
 /** One buffer an input, with room for `batchSize` requests; places without a request are zero. */

@@ -1,5 +1,5 @@
 /**
- * Stands between ONNX Runtime and the device's buffers, for two ends.
+ * Sits between ONNX Runtime and the device's buffers, for two purposes.
  *
  * It sees which buffers of a session hold weights: those made while the session was created which its
  * runs read and never write. And it can give a session other buffers in their place, run by run, so that

@@ -1,4 +1,4 @@
-/** Which devices a worker takes: all GPUs, the ones that the user names, or the CPU. */
+/** Chooses the devices of a worker: all GPUs, those that the user names, or the CPU. */
 import type { Clock } from "../../core/clock.ts";
 import { GpuSlot, type GpuSlotOptions } from "./gpu_slot.ts";
 import { GpuThread } from "./gpu_thread.ts";

@@ -1,4 +1,4 @@
-/** One model out of what its loads on several GPUs came to. */
+/** Combines the results of loading a model on several GPUs into one. */
 import { ActionStatus } from "../../core/status.ts";
 import type { BackendModel, Failure } from "../backend.ts";
 import type { LoadedOnGpu } from "./profiles.ts";

@@ -1,4 +1,4 @@
-/** Opens the device of this thread, and proves that it computes before anybody relies on it. */
+/** Opens this thread's device, and verifies that it computes before it is used. */
 import { cpus, tmpdir } from "node:os";
 import { BufferWatch } from "./buffer_watch.ts";
 import { createSession, loadOrt, type Ort, type OrtSession } from "./ort.ts";

@@ -1,4 +1,4 @@
-/** What ONNX Runtime throws, as a person may read it. */
+/** Turns errors of ONNX Runtime into readable messages. */
 
 /** Longer messages are cut: some list a whole graph. */
 const MAX_LENGTH = 1000;

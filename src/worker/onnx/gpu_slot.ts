@@ -1,6 +1,6 @@
 /**
- * One GPU for as long as the worker lives: its thread, the models loaded there, and a new thread with the
- * same models when the old one is lost.
+ * One GPU over the worker's lifetime: its thread, the models loaded there, and a new thread with the same
+ * models if the old one is lost.
  */
 import { type Clock, MS, SECOND, type Timer } from "../../core/clock.ts";
 import { ActionStatus } from "../../core/status.ts";

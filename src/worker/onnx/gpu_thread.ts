@@ -1,6 +1,6 @@
 /**
- * The backend's end of a GPU thread: calls with callbacks, its time in the process's terms, and an eye on
- * whether it still answers.
+ * The backend's end of a GPU thread: calls with callbacks, translation of times to the process's clock, and
+ * detection of threads that no longer answer.
  */
 import { type Clock, SECOND, type Timer } from "../../core/clock.ts";
 import { ActionStatus } from "../../core/status.ts";

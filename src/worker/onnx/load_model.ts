@@ -1,6 +1,6 @@
 /**
- * Loading a model on this thread's device: make its session, find out which batch sizes work, move its
- * weights into pages, and measure what is not known.
+ * Loads a model on this thread's device: creates its session, finds out which batch sizes work, moves its
+ * weights into pages, and measures what is unknown.
  */
 import { ActionStatus } from "../../core/status.ts";
 import { DEFAULT_FRAME_LIMITS } from "../../wire/frame.ts";

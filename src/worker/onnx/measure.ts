@@ -1,4 +1,4 @@
-/** Measures what a controller has to predict of a model that has been warmed up. */
+/** Measures the durations that a controller must predict, of a model that has been warmed up. */
 import { nextTurn } from "./next_turn.ts";
 import type { KnownTimes, LoadRequest, ThreadSpan } from "./protocol.ts";
 import { type ServedModel, TRIAL_COPY } from "./served_model.ts";

@@ -1,4 +1,4 @@
-/** Loads of models by path: shared among copies, made on every GPU, with profiles kept in model.json. */
+/** Loads models by path: once for all copies, on every GPU, with profiles kept in model.json. */
 import type { Clock } from "../../core/clock.ts";
 import { ActionStatus } from "../../core/status.ts";
 import { type BackendModel, type Failure, isFailure, type LoadModelOptions } from "../backend.ts";

@@ -1,6 +1,6 @@
 import { setImmediate } from "node:timers";
 
-/** Lets this thread take the messages that have arrived; setTimeout would cost a millisecond more. */
+/** Lets this thread handle messages that have arrived; setTimeout would take a millisecond longer. */
 export function nextTurn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }

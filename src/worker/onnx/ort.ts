@@ -1,6 +1,6 @@
 /**
- * ONNX Runtime Web, as much of it as is used. The only file that imports it; its typings do not cover
- * the build used here.
+ * The part of ONNX Runtime Web that is used. The only file that imports it; its typings do not cover the
+ * build used here.
  */
 import type { DataType } from "../backend.ts";
 import type { TensorData } from "./data_types.ts";

@@ -1,7 +1,6 @@
 /**
- * Device memory for weights: buffers of one page, and of several for the few tensors that are larger than
- * a page. Buffers that are given back are kept and used again, so that in the long run loading weights
- * allocates nothing.
+ * Device memory for weights: buffers of one page, and of several for the few tensors that are larger than a
+ * page. Returned buffers are reused, so that in the long run loading weights allocates nothing.
  */
 import { ActionStatus } from "../../core/status.ts";
 import { OperationError } from "./protocol.ts";

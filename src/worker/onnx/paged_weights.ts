@@ -1,4 +1,4 @@
-/** The weights of one model: in host memory once, and in pages of device memory for each copy. */
+/** The weights of one model: once in host memory, and in pages of device memory for each copy. */
 import type { BufferWatch, Place, Recording } from "./buffer_watch.ts";
 import { nextTurn } from "./next_turn.ts";
 import { layOut, type PageLayout, type PagePool } from "./page_pool.ts";

@@ -1,4 +1,4 @@
-/** What a graph takes and gives, before anything has run. */
+/** A graph's inputs and outputs, as known before it has run. */
 import type { DataType } from "../backend.ts";
 import { dataTypeOf, onnxTypeName } from "./data_types.ts";
 import type { Dimension, Model, ValueInfo } from "./proto.ts";

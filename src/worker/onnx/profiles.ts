@@ -1,4 +1,4 @@
-/** What was measured of a model on a device, as `model.json` keeps it. */
+/** Measurements of a model on a device, as stored in `model.json`. */
 import type { TensorSpec } from "../backend.ts";
 import {
   type ModelJson,

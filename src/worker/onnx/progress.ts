@@ -1,6 +1,6 @@
 import { type Clock, SECOND, type Timer } from "../../core/clock.ts";
 
-/** What takes longer than this is told about, and again whenever it has taken twice as long. */
+/** Anything that takes longer than this is reported, and again whenever it has taken twice as long. */
 const FIRST_PROGRESS_NS = 3 * SECOND;
 
 /** Says now and then that `promise` is still awaited: `what` is what somebody is at meanwhile. */

@@ -1,4 +1,4 @@
-/** Reads an ONNX file and the files that it takes weights from, and says what it takes and gives. */
+/** Reads an ONNX file and its files of weights, and returns its inputs and outputs. */
 import { dirname, isAbsolute, join, normalize } from "node:path";
 import { ActionStatus } from "../../core/status.ts";
 import { isInside } from "../model_dirs.ts";

@@ -1,4 +1,6 @@
-/** A thread with the CPU's kernels, to compare devices with. It exists only while it is needed. */
+/**
+ * A thread that runs models on the CPU, for comparison with devices. It exists only while it is needed.
+ */
 import { type Clock, SECOND, type Timer } from "../../core/clock.ts";
 import { ActionStatus } from "../../core/status.ts";
 import { type Failure, isFailure } from "../backend.ts";

@@ -1,4 +1,4 @@
-/** Asks an adapter what it can do, and times how soon it answers. */
+/** Queries an adapter's capabilities, and measures its response time. */
 import { findAdapter } from "./device.ts";
 import type { AdapterSurvey, DeviceTarget } from "./protocol.ts";
 

@@ -1,4 +1,4 @@
-/** Finds out which batch sizes a model takes, by running each; that also warms them up. */
+/** Finds out which batch sizes a model supports by running each, which also warms them up. */
 import type { TensorSpec } from "../backend.ts";
 import { tensorSpec } from "../model_files.ts";
 import { describeError } from "./errors.ts";

@@ -1,7 +1,7 @@
 /**
  * Uploads on disk. Each is a folder, `NAME/VERSION`, with the model's files and `upload.json`, which lists
- * them. It is written elsewhere and renamed when all of it is on the disk, so that a folder that is there
- * is whole. Several workers may share the directory.
+ * them. It is written elsewhere and renamed once everything is on disk, so that existing folders are always
+ * complete. Several workers may share the directory.
  */
 import { dirname, join } from "node:path";
 import { z } from "zod";

@@ -1,6 +1,6 @@
 /**
- * Uploads as a worker takes them: each announced, then written piece by piece, checked, and kept whole or
- * not at all. What its controller leaves unfinished is forgotten.
+ * A worker's uploads: each is announced, written piece by piece, checked, and kept completely or not at
+ * all. Uploads that the controller leaves unfinished are discarded.
  */
 import { createHash, type Hash } from "node:crypto";
 import { type Clock, SECOND, type Timer } from "../../core/clock.ts";

@@ -210,7 +210,7 @@ function simulate(type: string, workload: readonly string[], options: Options): 
   const speed = options.duration / SECOND / elapsedSeconds;
   say(
     `Simulated ${options.duration / SECOND} s in ${elapsedSeconds.toFixed(1)} s, ` +
-      `${speed.toFixed(0)} times faster than real time`,
+      `${speed.toFixed(speed < 10 ? 1 : 0)} times the speed of real time`,
   );
   const found = violations(simulation);
   if (found.length > 0) throw new CliError(`what must hold did not: ${found.join("; ")}`);

@@ -1,11 +1,11 @@
 /**
- * Reads the msgpack of message headers, which come from peers that nobody vouches for.
+ * Reads the msgpack of message headers, which come from untrusted peers.
  *
- * General decoders trust their input too much for that: eight megabytes of "empty map" become half a
- * gigabyte of objects, nesting costs stack, extension types make regular expressions and dates. A
- * header needs nil, booleans, numbers, strings, byte strings, arrays and maps with string keys, so
- * this reads just those, within limits on nesting and on the memory that a header may become. All
- * integers are numbers, whatever width the peer chose.
+ * General decoders trust their input too much: eight megabytes of "empty map" become half a gigabyte of
+ * objects, nesting costs stack, extension types create regular expressions and dates. A header needs nil,
+ * booleans, numbers, strings, byte strings, arrays and maps with string keys, so this reads only those,
+ * with limits on nesting and on the memory of the decoded header. All integers are numbers, whatever width
+ * the peer chose.
  */
 
 /** The bytes are not the msgpack of a header. The message says what is wrong. */

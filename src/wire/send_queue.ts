@@ -1,9 +1,9 @@
 /**
  * What a connection still has to write.
  *
- * The counterpart of FrameParser: also synchronous, and knowing nothing of sockets. Small frames are
- * encoded side by side into one chunk, so that what is queued in one turn leaves in one write. Large
- * payloads are queued as they are and not copied.
+ * The counterpart of FrameParser: synchronous, and independent of sockets. Small frames are encoded side by
+ * side into one chunk, so that what is queued in one turn leaves in one write. Large payloads are queued as
+ * they are and not copied.
  */
 import { packHeader, PREFIX_BYTES, writePrefix } from "./frame.ts";
 import type { Kind } from "./messages.ts";

@@ -1,8 +1,8 @@
 /**
- * What nodes agree on about uploaded models: their names, their paths, and how they travel.
+ * Conventions for uploaded models: names, paths, and transfer.
  *
- * An upload is named by what is in it, so that it never changes: the same files have the same path
- * everywhere, and other files under the same name have another.
+ * The path of an upload is derived from its contents, so that it never changes: the same files have the
+ * same path everywhere, and different files under the same name have different paths.
  */
 import { createHash } from "node:crypto";
 import { posix } from "node:path";

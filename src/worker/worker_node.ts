@@ -1,8 +1,8 @@
 /**
- * A worker: models, GPUs, and what becomes of every action that a controller sends.
+ * A worker: models, GPUs, and the handling of every action that a controller sends.
  *
- * What can be seen to be wrong when an action arrives is refused then; what depends on the moment at
- * which it starts is decided by the action itself. Nothing a controller sends can bring a worker down.
+ * Errors that can be seen when an action arrives are reported then; whatever depends on the time of its
+ * start is decided by the action itself. Nothing that a controller sends can crash a worker.
  */
 import type { Clock } from "../core/clock.ts";
 import { ActionStatus } from "../core/status.ts";

@@ -1,8 +1,8 @@
 /**
- * What a metric is: a name, what it means, and how to read its present values.
+ * A metric has a name, a meaning, and a way to read its current values.
  *
- * Whatever happens often is counted in plain numbers, and turned into samples only when somebody asks:
- * a request costs a few additions, however many metrics tell of it.
+ * Frequent events are counted in plain numbers, and turned into samples only on demand: a request costs a
+ * few additions, however many metrics depend on it.
  */
 
 /** One value of a metric, with a value for each of its labels. */

@@ -1,4 +1,4 @@
-/** Counts by number, of so many numbers at most, first come, first served. */
+/** Counts per number, for a limited set of numbers: first come, first served. */
 export class Counter {
   readonly #counts = new Map<number, number>();
   readonly #maxKeys: number;

@@ -226,14 +226,34 @@ Deno.test("host memory of waiting inferences is limited, and given back", () => 
 });
 
 Deno.test("a batch that does not fit into the I/O pool is refused", () => {
-  const { rig, controller } = loadedRig({
-    config: { io_pool_size: 2 * (INPUT_BYTES + OUTPUT_BYTES) },
-  });
-  const fits = controller.infer(0, 0, { batch_size: 2 });
-  const large = controller.infer(0, 0, { batch_size: 3 });
-  rig.run();
-  assert.equal(controller.status(fits), 0);
-  assert.equal(controller.status(large), ActionStatus.copyInputPoolExhausted);
+  // Both have room for two requests with their outputs; one has it for the inputs of four.
+  for (const io_pool_size of [2 * (INPUT_BYTES + OUTPUT_BYTES), 4 * INPUT_BYTES]) {
+    const { rig, controller } = loadedRig({ config: { io_pool_size } });
+    const fits = controller.infer(0, 0, { batch_size: 2 });
+    const large = controller.infer(0, 0, { batch_size: 3 });
+    rig.run();
+    assert.equal(controller.status(fits), 0);
+    assert.equal(controller.status(large), ActionStatus.copyInputPoolExhausted);
+  }
+});
+
+Deno.test("outputs that no message could carry are not made", () => {
+  const backend = new FakeBackend();
+  backend.model = (path) => ({ ...makeModel(path, 1), outputBytes: 100 * 2 ** 20 });
+  const gib = 2 ** 30;
+  const config = { io_pool_size: gib, host_io_pool_size: gib };
+  const rig = new Rig({ backend: () => backend, config });
+  const controller = rig.connect();
+  controller.loadModel(0, "1/m");
+  rig.run(0);
+  controller.loadWeights(0);
+  rig.run(0);
+  backend.loads[0]!.done({ beginNs: 0, endNs: 0 });
+  const large = controller.infer(0, 0, { batch_size: 3, input_sizes: [0, 0, 0] });
+  controller.infer(0, 0, { batch_size: 3, input_sizes: [0, 0] });
+  rig.run(0);
+  assert.equal(controller.status(large), ActionStatus.copyOutputHostAllocation);
+  assert.equal(backend.infers.length, 1, "fewer requests than that are served");
 });
 
 Deno.test("results tell when the action came and when they left, in the worker's clock", () => {

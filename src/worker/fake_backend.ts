@@ -35,11 +35,12 @@ export class FakeBackend implements Backend {
   /** What `loadModel` answers; null: nothing, the call stays open. */
   model: ((path: string) => BackendModel | Failure) | null;
 
-  constructor(gpus = 1) {
+  /** @param weightsCacheBytes of each GPU. */
+  constructor(gpus = 1, weightsCacheBytes = Number.MAX_SAFE_INTEGER) {
     this.gpus = Array.from({ length: gpus }, (_, id) => ({
       name: `fake ${id}`,
       profileKey: "fake",
-      weightsCacheBytes: Number.MAX_SAFE_INTEGER,
+      weightsCacheBytes,
     }));
     this.model = (path) => makeModel(path, gpus);
   }

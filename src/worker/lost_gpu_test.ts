@@ -45,6 +45,27 @@ Deno.test("a device that has no room lowers what is promised, and what fits stil
   assert.deepEqual([controller.status(evicted), controller.status(fits)], [0, 0]);
 });
 
+Deno.test("weights on their way to a GPU when it is lost fail, and take no pages", () => {
+  const backend = new FakeBackend();
+  const rig = new Rig({ backend: () => backend });
+  const controller = rig.connect();
+  controller.loadModel(0, "3/m", 2);
+  rig.run(0);
+  const lost = controller.loadWeights(0);
+  rig.run(0);
+  backend.events!.onLost(0, "driver reset");
+  backend.events!.onRestored(0);
+  backend.loads[0]!.done(GONE);
+  rig.run(0);
+  assert.equal(controller.status(lost), ActionStatus.runtimeError);
+  const again = controller.loadWeights(0);
+  rig.run(0);
+  backend.loads[1]!.done(SPAN);
+  rig.run(0);
+  assert.equal(controller.status(again), 0);
+  assert.equal(rig.server.node.gpus[0]!.cache.usedPages, 3);
+});
+
 Deno.test("a lost GPU fails its actions with status 2, has no weights, and serves when it is back", () => {
   const backend = new FakeBackend(2);
   const rig = new Rig({ backend: () => backend });

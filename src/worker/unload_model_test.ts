@@ -11,14 +11,14 @@ Deno.test("unloaded copies are unknown, their pages free, and their ids", () => 
   const rig = new Rig();
   const controller = rig.connect();
   controller.loadModel(0, "2/a", 3);
-  controller.loadWeights(0);
-  controller.loadWeights(1);
+  for (const modelId of [0, 1, 2]) controller.loadWeights(modelId);
   rig.run();
   const id = unload(controller, 0, 2);
   rig.run();
   assert.equal(controller.status(id), 0);
   const [gpu] = rig.server.node.gpus;
-  assert.equal(gpu!.cache.usedPages, 0);
+  assert.deepEqual(gpu!.loadedModelIds(), [2], "the others' weights stay");
+  assert.equal(gpu!.cache.usedPages, 2);
   assert.deepEqual(rig.server.node.registry.list().map((model) => model.id), [2]);
   const infer = controller.infer(0);
   const again = unload(controller, 0, 2);
@@ -64,6 +64,22 @@ Deno.test("weights in use stay until the inference has ended, and nothing new be
   rig.run();
   assert.equal(controller.status(id), 0);
   assert.equal(rig.server.node.registry.size, 0);
+});
+
+Deno.test("weights whose load waits when their model is unloaded are not loaded any more", () => {
+  const rig = new Rig();
+  const controller = rig.connect();
+  controller.loadModel(0, "2/a");
+  controller.loadModel(1, "2/b");
+  rig.run();
+  const first = controller.loadWeights(0);
+  const second = controller.loadWeights(1);
+  rig.run(1e6);
+  const id = unload(controller, 1);
+  rig.run();
+  assert.equal(controller.status(first), 0);
+  assert.equal(controller.status(second), ActionStatus.unknownModel);
+  assert.equal(controller.status(id), 0);
 });
 
 Deno.test("an unload that waits behind a load of the same model undoes it", () => {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { ActionStatus } from "../core/status.ts";
 import type { Failure, Span } from "./backend.ts";
 import { FakeBackend } from "./fake_backend.ts";
-import { Rig, type TestController } from "./test_rig.ts";
+import { PAGE_BYTES, Rig, type TestController } from "./test_rig.ts";
 
 const SPAN: Span = { beginNs: 0, endNs: 1 };
 const FAILURE: Failure = { status: ActionStatus.runtimeError, message: "out of order" };
@@ -35,6 +35,20 @@ Deno.test("each copy takes its own pages, in whole pages", () => {
   assert.equal(controller.status(again), 0);
   assert.deepEqual(loadedModels(rig), [0, 2, 3]);
   assert.equal(usedPages(rig), 9);
+});
+
+Deno.test("the last page is used too, and a device's memory limits its pages", () => {
+  const backend = new FakeBackend(1, 2.5 * PAGE_BYTES);
+  const rig = new Rig({ pages: 10, backend: () => backend });
+  assert.equal(rig.server.node.state().gpus[0]!.weights_cache_pages, 2);
+  const controller = rig.connect();
+  controller.loadModel(0, "2/m");
+  rig.run(0);
+  const load = controller.loadWeights(0);
+  rig.run(0);
+  backend.loads[0]!.done(SPAN);
+  rig.run(0);
+  assert.equal(controller.status(load), 0);
 });
 
 Deno.test("loading twice, evicting twice and inferring without weights are told apart", () => {

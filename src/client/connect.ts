@@ -7,24 +7,23 @@ import { Client, type ClientOptions } from "./client.ts";
 import type { Dialer } from "./dialer.ts";
 import { ClockworkClient } from "./promises.ts";
 
-/** The port on which a controller listens for clients unless told otherwise. */
+/** The default port on which a controller listens for clients. */
 export const CONTROLLER_PORT = 12346;
-/** How long a lost connection is tried to be made again unless told otherwise, in nanoseconds. */
+/** How long to try to reconnect by default, in nanoseconds. */
 export const DEFAULT_RECONNECT_NS = 30 * SECOND;
-/** How long a controller may take to say who it is when it is connected to again. */
+/** How long a controller may take to say Hello after reconnecting. */
 const HELLO_NS = 5 * SECOND;
 
 export interface ConnectOptions extends Omit<ClientOptions, "reconnect"> {
   /**
-   * How long to try to connect again when the connection is lost, in nanoseconds: 0 not at all, Infinity
-   * until it can be made; {@link DEFAULT_RECONNECT_NS} by default.
+   * How long to try to reconnect when the connection is lost, in nanoseconds: 0 for not at all, Infinity
+   * for ever; {@link DEFAULT_RECONNECT_NS} by default.
    */
   readonly reconnectNs?: number;
 }
 
 /**
- * Connects to a controller, `HOST[:PORT]`, for a program that has nothing else to do with clocks and
- * links. `close` must be called for the program to end by itself.
+ * Connects to a controller, `HOST[:PORT]`. The program does not end until `close` has been called.
  *
  * @example
  * ```ts
@@ -34,8 +33,8 @@ export interface ConnectOptions extends Omit<ClientOptions, "reconnect"> {
  * const output = await clockwork.infer(model, input, { deadlineNs: 100 * MS });
  * await clockwork.close();
  * ```
- * @throws {RangeError} when that is not an address.
- * @throws {Error} naming the address when there is nothing to connect to, or no controller.
+ * @throws {RangeError} if that is not an address.
+ * @throws {Error} naming the address, if nothing listens there, or not a controller.
  */
 export async function connect(
   address: string,
@@ -53,9 +52,9 @@ export async function connect(
 }
 
 /**
- * Connects to a controller over TCP, on a clock of the caller's; resolves when it has said that it is one.
+ * Connects to a controller over TCP, with a clock of the caller's; resolves when it has said Hello.
  *
- * @throws {Error} naming the address when there is nothing to connect to, or no controller.
+ * @throws {Error} naming the address, if nothing listens there, or not a controller.
  */
 export async function connectClient(
   address: Address,

@@ -15,9 +15,9 @@ import {
 } from "./upload.ts";
 
 /**
- * A {@link Client} for programs that await. A request that is not answered with success rejects with a
- * {@link RequestError}, which has the controller's status and message. Any number of requests may wait
- * for their answers at a time, up to the client's limit.
+ * A {@link Client} with promises. A request that fails rejects with a {@link RequestError}, which has the
+ * controller's status and message. Any number of requests may be in progress at a time, up to the client's
+ * limit.
  *
  * @example
  * ```ts
@@ -27,10 +27,10 @@ import {
  * ```
  */
 export class ClockworkClient {
-  /** The same client for programs that do not await: without a promise a request. */
+  /** The same client with callbacks, without a promise per request. */
   readonly callbacks: Client;
   readonly #onClosed: () => void;
-  /** For each promise that has not settled: rejects it. */
+  /** Functions that reject the promises that have not settled. */
   readonly #waiting = new Set<() => void>();
   #closed: Promise<void> | null = null;
 
@@ -40,15 +40,15 @@ export class ClockworkClient {
     this.#onClosed = onClosed;
   }
 
-  /** Resolves when the controller serves what has been loaded: until then it refuses inferences. */
+  /** Resolves when the controller serves the loaded models; until then it refuses inferences. */
   async ready(): Promise<void> {
     await this.ls();
   }
 
   /**
-   * Loads copies of a model; waits while the controller starts. `path` is what the workers call it: a
-   * name in their model directories, a path there, or that of an upload. `workers`, numbers or addresses,
-   * are those that are to have it; all by default.
+   * Loads copies of a model; waits while the controller is starting up. `path` is a name or a path in the
+   * workers' model directories, or that of an upload. `workers` are the numbers or addresses of those that
+   * should have it; by default all.
    */
   loadModel(
     path: string,
@@ -82,8 +82,8 @@ export class ClockworkClient {
   }
 
   /**
-   * Has all workers remove an upload, those that are away when they come again; refused while copies of it
-   * are loaded. To remove it twice is no mistake.
+   * Removes an upload from all workers, including absent ones when they come back. Refused while copies of
+   * it are loaded. Removing it twice is not an error.
    */
   removeUpload(path: string): Promise<UploadRemoved> {
     return this.#settled(
@@ -93,9 +93,9 @@ export class ClockworkClient {
   }
 
   /**
-   * Runs one inference. `input` has `model.inputBytes` bytes, the model's inputs one after the other,
-   * and must not be changed before the answer; null lets the worker make one. Resolves to the
-   * outputs, likewise.
+   * Runs one inference. `input` has `model.inputBytes` bytes, the model's inputs one after the other, and
+   * must not be changed before the answer; with null, the worker makes one up. Resolves to the outputs, one
+   * after the other.
    */
   infer(model: Model, input: Uint8Array | null, options: InferOptions = {}): Promise<Uint8Array> {
     const pieces = input === null ? NO_INPUT : [input];
@@ -105,14 +105,14 @@ export class ClockworkClient {
     );
   }
 
-  /** Takes the model's weights off the GPUs. */
+  /** Asks for the model's weights to be removed from the GPUs, which controllers refuse. */
   evict(model: Model): Promise<void> {
     return this.#settled(`evicting ${model.path}`, (done) => this.callbacks.evict(model, done));
   }
 
   /**
-   * Unloads a copy of a model. Requests for it are refused from then on; resolves when those that waited
-   * have been served and the workers have forgotten the copy.
+   * Unloads a copy of a model. New requests for it are refused; resolves when waiting ones have been served
+   * and the workers have removed the copy.
    */
   unloadModel(model: Model): Promise<void> {
     return this.#settled(
@@ -121,7 +121,7 @@ export class ClockworkClient {
     );
   }
 
-  /** The same for copies with consecutive ids, by whomever they were loaded. */
+  /** The same for copies with consecutive ids, whoever loaded them. */
   unloadModels(firstId: number, copies: number): Promise<void> {
     const what = copies === 1 ? `model ${firstId}` : `models ${firstId}-${firstId + copies - 1}`;
     return this.#settled(
@@ -130,22 +130,22 @@ export class ClockworkClient {
     );
   }
 
-  /** Describes the loaded models, also while the controller initializes. */
+  /** Describes the loaded models, also while the controller is starting up. */
   async describeModels(): Promise<Catalogue> {
     const catalogue = await this.#settled<Catalogue | null>(
       "describing models",
       (done) => this.callbacks.describeModels(null, done),
     );
-    // It is null only for those that have one.
+    // It is null only if the request has the revision of an earlier answer.
     return catalogue!;
   }
 
-  /** Lists the loaded models, once the controller is initialized. */
+  /** Lists the loaded models, once the controller has started up. */
   ls(): Promise<readonly Model[]> {
     return this.#settled("listing models", (done) => this.callbacks.ls(done));
   }
 
-  /** What the cluster does and has done: see {@link Client.clusterState}. */
+  /** The cluster's state and recent events: see {@link Client.clusterState}. */
   clusterState(cursor = 0): Promise<ClusterState> {
     return this.#settled(
       "asking for the state",
@@ -153,7 +153,7 @@ export class ClockworkClient {
     );
   }
 
-  /** Rejects what waits for answers, and resolves when the connection has ended. */
+  /** Rejects unanswered requests, and resolves when the connection has ended. */
   close(): Promise<void> {
     return this.#closed ??= new Promise((resolve) =>
       this.callbacks.close(() => {

@@ -2,12 +2,12 @@
 import { RequestStatus } from "../core/status.ts";
 
 /**
- * Status of a request that was sent and lost its connection, or its client was closed, before the answer:
- * it may or may not have been executed. No controller can send it: the wire holds up to 255.
+ * Status of a request whose connection was lost, or whose client was closed, after it was sent and before
+ * the answer: it may or may not have been executed. No controller can send it: the wire holds up to 255.
  */
 export const UNDECIDED = 256;
 
-/** A request that was answered with what it asked for. */
+/** A request that succeeded. */
 export interface Success<T> {
   readonly ok: true;
   readonly value: T;
@@ -18,7 +18,7 @@ export interface Success<T> {
 /** A request that was refused, failed, or lost its connection. */
 export interface Failure {
   readonly ok: false;
-  /** Who says so. What the client says was never sent, unless its status is {@link UNDECIDED}. */
+  /** Who refused it. If the client did, it was never sent, unless the status is {@link UNDECIDED}. */
   readonly from: "controller" | "client";
   /** A {@link RequestStatus}, or {@link UNDECIDED}; a newer controller may send others. */
   readonly status: number;
@@ -29,7 +29,7 @@ export interface Failure {
 
 export type Result<T> = Success<T> | Failure;
 
-/** Called exactly once for each request, and never before the call that asked has returned. */
+/** Called exactly once for each request, and never before the call that made it has returned. */
 export type Done<T> = (result: Result<T>) => void;
 
 const statusNames = new Map<number, string>([
@@ -44,7 +44,7 @@ export function describeStatus(status: number): string {
   return `${name.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`)} (${status})`;
 }
 
-/** A failure as an exception, for the promise face of the client. */
+/** A failure as an exception, for the client with promises. */
 export class RequestError extends Error {
   override readonly name = "RequestError";
   readonly status: number;

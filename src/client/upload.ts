@@ -10,7 +10,7 @@ export interface UploadSource extends UploadFile {
   read(offset: number, length: number): Promise<Uint8Array>;
 }
 
-/** Reads a piece of a file. `done` is called once: with null, and why, when it cannot be read. */
+/** Reads a piece of a file. `done` is called once: with null and the reason if it cannot be read. */
 export type ReadPiece = (
   file: number,
   offset: number,
@@ -19,18 +19,18 @@ export type ReadPiece = (
 ) => void;
 
 export interface UploadOptions {
-  /** Numbers or addresses of the workers that are to have the model; all by default. */
+  /** Numbers or addresses of the workers that should have the model; by default all. */
   readonly workers?: readonly string[];
-  /** Called now and then with the bytes that all workers have, and the bytes that there are. */
+  /** Called from time to time with the number of bytes that all workers have, and the total. */
   readonly onProgress?: (sent: number, total: number) => void;
 }
 
 export interface Uploaded {
-  /** By which the model is loaded. The same files have the same path again. */
+  /** The path by which to load the model. The same files always have the same path. */
   readonly path: string;
-  /** Workers that have it; null when all had it before, and nothing was sent. */
+  /** Number of workers that have it; null if all had it before, and nothing was sent. */
   readonly workers: number | null;
-  /** Which workers have not got it, and why; "" when all have. */
+  /** Which workers do not have it, and why; "" if all have it. */
   readonly problems: string;
 }
 
@@ -38,20 +38,20 @@ export interface Uploaded {
 export interface StoredUpload {
   readonly path: string;
   readonly bytes: number;
-  /** How many of the workers that are connected have it. */
+  /** Number of connected workers that have it. */
   readonly workers: number;
-  /** Copies that are loaded of it. */
+  /** Number of loaded copies. */
   readonly copies: number;
 }
 
 export interface UploadRemoved {
-  /** Workers that had it and do not any more. */
+  /** Number of workers that have removed it. */
   readonly workers: number;
-  /** Which workers still have it, and why; "" when none has. */
+  /** Which workers still have it, and why; "" if none has. */
   readonly problems: string;
 }
 
-/** Sends files. `done` is called once: with a failure when no worker has got them. */
+/** Sends files. `done` is called once: with a failure if no worker has received them. */
 export function sendUpload(
   client: Client,
   name: string,

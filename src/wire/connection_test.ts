@@ -584,6 +584,16 @@ Deno.test("clients and controllers ping rarely while they have nothing to say, a
   assert.equal(own.pending, 0);
 });
 
+Deno.test("a peer that says nothing is given up, however much it is told", async () => {
+  const { clock, connection, side, write } = await bare();
+  await write(hello);
+  for (let id = 0; clock.now() < 5 * SECOND; id++) {
+    connection.send("EvictResponse", id, {});
+    await pass(clock, 100 * MS);
+  }
+  assert.deepEqual(side.events, ["accepted", "closed: the peer has been silent for 3 s"]);
+});
+
 Deno.test("a peer is not given up for what it sent while we were stalled", async () => {
   const { clock, side, write, ours } = await bare({
     silenceNs: 5 * SECOND,

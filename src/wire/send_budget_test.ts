@@ -47,3 +47,14 @@ Deno.test("whoever lets most wait goes first, and only as many as need be", () =
   slow.read(45);
   assert.equal(budget.queuedBytes, 0);
 });
+
+Deno.test("those for whom nothing waits are not kept", () => {
+  const budget = new SendBudget(100);
+  const gone = new Peer(budget);
+  gone.queue(10);
+  gone.read(10);
+  Object.defineProperty(gone, "queuedBytes", { get: () => assert.fail("it was asked") });
+  const other = new Peer(budget);
+  other.queue(200);
+  assert.notEqual(other.aborted, "");
+});

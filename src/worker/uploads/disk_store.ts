@@ -77,12 +77,9 @@ export class DiskUploadStore implements UploadStore {
     this.#sizes.delete(path);
     this.#deleting = this.#deleting.then(async () => {
       await syncDirectory(dirname(folder));
-      await Deno.remove(leaving, { recursive: true });
+      await remove(leaving);
     }).then(() => done(true, ""), (error) => {
-      // A worker that shares the directory and starts just now deletes them too.
-      const gone = error instanceof Deno.errors.NotFound;
-      const problem = `it is gone, but its files cannot be deleted: ${(error as Error).message}`;
-      done(true, gone ? "" : problem);
+      done(true, `it is gone, but its files cannot be deleted: ${(error as Error).message}`);
     });
   }
 
@@ -142,13 +139,22 @@ function removeIfLeft(path: string): void {
   const folder = path.replace(/\.lock$/, "");
   using lock = Deno.openSync(`${folder}.lock`, { create: true, write: true });
   if (!lock.tryLockSync(true)) return;
-  remove(folder);
-  remove(`${folder}.lock`);
+  removeSync(folder);
+  removeSync(`${folder}.lock`);
 }
 
-function remove(path: string): void {
+function removeSync(path: string): void {
   try {
     Deno.removeSync(path, { recursive: true });
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+}
+
+/** The same for large files, while inferences go on. */
+async function remove(path: string): Promise<void> {
+  try {
+    await Deno.remove(path, { recursive: true });
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
   }
@@ -212,7 +218,7 @@ class DiskUpload implements PartialUpload {
         await this.#finish();
         this.#onKept();
       } finally {
-        this.#release();
+        await this.#release();
       }
     }, done);
   }
@@ -221,7 +227,7 @@ class DiskUpload implements PartialUpload {
     this.#discarded = true;
     this.#then(async () => {
       await this.#close().catch(() => {});
-      this.#release();
+      await this.#release();
     }, () => {});
   }
 
@@ -243,7 +249,7 @@ class DiskUpload implements PartialUpload {
 
   async #finish(): Promise<void> {
     if (this.#files.some(({ name }) => name === "model.json")) {
-      await Deno.copyFile(join(this.#partial, "model.json"), join(this.#partial, UPLOADED_JSON));
+      await copySynced(join(this.#partial, "model.json"), join(this.#partial, UPLOADED_JSON));
     }
     const name = this.#folder.split(/[\\/]/).at(-2)!;
     await writeSynced(
@@ -262,10 +268,10 @@ class DiskUpload implements PartialUpload {
     for (const directory of [this.#folder, parent, dirname(parent)]) await syncDirectory(directory);
   }
 
-  #release(): void {
-    remove(this.#partial);
+  async #release(): Promise<void> {
+    await remove(this.#partial);
     this.#lock.close();
-    remove(`${this.#partial}.lock`);
+    removeSync(`${this.#partial}.lock`);
   }
 }
 
@@ -273,6 +279,12 @@ async function writeSynced(path: string, text: string): Promise<void> {
   using file = await Deno.open(path, { createNew: true, write: true });
   const bytes = new TextEncoder().encode(text);
   for (let at = 0; at < bytes.length;) at += await file.write(bytes.subarray(at));
+  await file.sync();
+}
+
+async function copySynced(from: string, to: string): Promise<void> {
+  await Deno.copyFile(from, to);
+  using file = await Deno.open(to, { write: true });
   await file.sync();
 }
 

@@ -29,8 +29,10 @@ Deno.test("an action that comes after its latest start is rejected at once", () 
   const load = controller.loadWeights(0, 0, { latest_ns: 99 * MS });
   const evict = controller.evict(0, 0, { latest_ns: 99 * MS });
   const model = controller.loadModel(9, "1/m", 1, { latest_ns: 99 * MS });
+  const onTime = controller.loadModel(10, "1/m", 1, { latest_ns: 100 * MS });
   rig.run(0);
-  assert.equal(controller.results.length, before + 4);
+  assert.equal(controller.results.length, before + 5);
+  assert.equal(controller.status(onTime), 0);
   assert.equal(controller.status(infer), ActionStatus.execTooLate);
   assert.equal(controller.status(load), ActionStatus.loadWeightsTooLate);
   assert.equal(controller.status(evict), ActionStatus.evictTooLate);
@@ -48,6 +50,15 @@ Deno.test("a waiting action is rejected when its latest start passes, not when t
   assert.deepEqual(controller.execSpan(onTime), [103 * MS, 106 * MS]);
   assert.equal(controller.status(late), ActionStatus.execTooLate);
   assert.equal(controller.result(late).atNs, 101 * MS + 1);
+});
+
+Deno.test("an action whose latest start a late clock has missed is not started", () => {
+  const { rig, controller } = loadedRig({ workerLateNs: MS });
+  controller.infer(0);
+  // The first ends at 103, which the worker sees at 104; this one's time passes in between.
+  const late = controller.infer(1, 0, { latest_ns: 103.5 * MS });
+  rig.run();
+  assert.equal(controller.status(late), ActionStatus.execTooLate);
 });
 
 Deno.test("actions start in the order of their earliest start, then of arrival", () => {

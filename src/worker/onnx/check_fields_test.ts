@@ -26,6 +26,20 @@ Deno.test("a file that ends in zeros is refused, wherever they begin", () => {
   }
 });
 
+Deno.test("fields of every kind are passed over, and zeros in a graph are seen", () => {
+  const version = [0x08, 8];
+  const fixed64 = [0x09, ...new Array(8).fill(0xff)];
+  const fixed32 = [0x0d, ...new Array(4).fill(0xff)];
+  const varint = [0x28, 0xff, 0xff, 0x7f];
+  const text = [0x12, 2, 0, 0];
+  checkFields(Uint8Array.of(...fixed64, ...version, ...fixed32, ...version, ...varint, ...text));
+  checkFields(Uint8Array.of(...version, 0x3a, 2, ...version));
+  assert.throws(
+    () => checkFields(Uint8Array.of(...version, 0x3a, 4, ...version, 0, 0, ...version)),
+    /there are zeros from offset 6 on/,
+  );
+});
+
 Deno.test("whatever else is damaged passes, or is refused with a reason", () => {
   const [, bytes] = MODELS[0]!;
   fc.assert(

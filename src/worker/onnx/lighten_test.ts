@@ -38,7 +38,8 @@ Deno.test("large weights are found again in the file, at the place that is named
 
 Deno.test("small files, and models with functions, are left alone", () => {
   const bytes = file();
-  assert.equal(lighten(decodeModel(bytes), bytes).bytes, bytes);
+  // Not by assert.equal, which takes minutes and gigabytes to say how such large arrays differ.
+  assert.ok(lighten(decodeModel(bytes), bytes).bytes === bytes);
   const withFunctions = { ...decodeModel(bytes), functions: [{}] };
-  assert.equal(lighten(withFunctions, bytes, 0).bytes, bytes);
+  assert.ok(lighten(withFunctions, bytes, 0).bytes === bytes);
 });

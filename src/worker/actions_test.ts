@@ -95,7 +95,7 @@ Deno.test("a model's facts are the slowest GPU's, and end at the limits of the c
   assert.equal(facts.output_size, OUTPUT_BYTES);
 });
 
-Deno.test("a backend that breaks its promises about a model is found out", () => {
+Deno.test("a model that the backend has misread, or that cannot be told, is given back", () => {
   const backend = new FakeBackend(1);
   const rig = new Rig({ backend: () => backend });
   const controller = rig.connect();
@@ -103,10 +103,12 @@ Deno.test("a backend that breaks its promises about a model is found out", () =>
   const bad = [
     { ...good, batchSizes: [2, 4, 8] },
     { ...good, batchSizes: [1, 4, 2] },
+    { ...good, batchSizes: [1, 2, 2] },
     { ...good, batchSizes: [1, 2, 5000] },
     { ...good, profiles: [] },
     { ...good, profiles: [{ loadWeightsNs: 1, execNs: [1, 2] }] },
     { ...good, profiles: [{ loadWeightsNs: NaN, execNs: [1, 2, 3] }] },
+    { ...good, inputs: [{ ...good.inputs[0]!, name: "n".repeat(257) }] },
   ];
   for (const model of bad) {
     backend.model = () => model;

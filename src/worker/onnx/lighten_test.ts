@@ -30,15 +30,14 @@ Deno.test("large weights are found again in the file, at the place that is named
   const [own] = light.externalData;
   assert.equal(own!.path, location);
   const found = own!.data.slice(Number(offset), Number(offset) + Number(length));
-  assert.deepEqual(
-    new Float32Array(found.buffer),
-    Float32Array.from({ length: 256 * 128 }, (_, i) => i),
-  );
+  const values = new Float32Array(found.buffer);
+  assert.equal(values.length, 256 * 128);
+  assert.ok(values.every((value, i) => value === i));
 });
 
 Deno.test("small files, and models with functions, are left alone", () => {
   const bytes = file();
-  // Not by assert.equal, which takes minutes and gigabytes to say how such large arrays differ.
+  // Not by assert.equal, which takes minutes and gigabytes to say how large arrays differ.
   assert.ok(lighten(decodeModel(bytes), bytes).bytes === bytes);
   const withFunctions = { ...decodeModel(bytes), functions: [{}] };
   assert.ok(lighten(withFunctions, bytes, 0).bytes === bytes);

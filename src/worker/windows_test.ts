@@ -106,9 +106,15 @@ Deno.test("GPUs work side by side", () => {
 
 Deno.test("an empty window is an invalid action", () => {
   const { rig, controller } = loadedRig();
-  const id = controller.infer(0, 0, { earliest_ns: 200 * MS, latest_ns: 199 * MS });
+  const window = { earliest_ns: 200 * MS, latest_ns: 199 * MS };
+  const ids = [
+    controller.infer(0, 0, window),
+    controller.loadWeights(0, 0, window),
+    controller.evict(0, 0, window),
+    controller.loadModel(9, "1/m", 1, window),
+  ];
   rig.run(0);
-  assert.equal(controller.status(id), ActionStatus.invalidAction);
+  for (const id of ids) assert.equal(controller.status(id), ActionStatus.invalidAction);
 });
 
 Deno.test("windows are understood in the controller's clock", () => {

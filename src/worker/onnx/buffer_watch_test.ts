@@ -82,8 +82,9 @@ Deno.test("whatever a run writes is no weight: through a binding, a copy, a fill
   const { gpu, watch, buffer, run } = watched();
   const recording = new Recording();
   watch.recording = recording;
-  const buffers = Array.from({ length: 5 }, () => buffer());
-  const [bound, target, cleared, uploaded, weight] = buffers as [
+  const buffers = Array.from({ length: 6 }, () => buffer());
+  const [bound, unknown, target, cleared, uploaded, weight] = buffers as [
+    GPUBuffer,
     GPUBuffer,
     GPUBuffer,
     GPUBuffer,
@@ -93,6 +94,11 @@ Deno.test("whatever a run writes is no weight: through a binding, a copy, a fill
   recording.endCreation();
   for (const one of buffers) run(one, one, buffer());
   run(weight, weight, bound);
+  // A layout that was made before anybody watched.
+  gpu.createBindGroup({
+    layout: {} as GPUBindGroupLayout,
+    entries: [{ binding: 0, resource: { buffer: unknown } }],
+  });
   const encoder = gpu.createCommandEncoder();
   encoder.copyBufferToBuffer(weight, 0, target, 0, 4);
   encoder.clearBuffer(cleared);
@@ -107,7 +113,10 @@ Deno.test("a run sees the copy's pages instead of the session's weights", () => 
   run(weight, other);
   gpu.createBindGroup({
     layout: {} as GPUBindGroupLayout,
-    entries: [{ binding: 0, resource: { buffer: weight, offset: 16, size: 8 } }],
+    entries: [
+      { binding: 0, resource: { buffer: weight, offset: 16, size: 8 } },
+      { binding: 1, resource: { buffer: weight, offset: 16 } },
+    ],
   });
   gpu.createCommandEncoder().copyBufferToBuffer(weight, 4, other, 0, 8);
   watch.redirect = null;
@@ -115,7 +124,7 @@ Deno.test("a run sees the copy's pages instead of the session's weights", () => 
   const bindings = fake.bound.map(({ entries }) => [...entries].map(({ resource }) => resource));
   assert.deepEqual(bindings, [
     [{ buffer: page, offset: 512, size: 64 }, { buffer: other }],
-    [{ buffer: page, offset: 528, size: 8 }],
+    [{ buffer: page, offset: 528, size: 8 }, { buffer: page, offset: 528, size: 48 }],
     [{ buffer: weight }],
   ]);
   assert.deepEqual(fake.copies, [{ from: page, offset: 516 }]);

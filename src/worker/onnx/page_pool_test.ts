@@ -70,6 +70,11 @@ Deno.test("tensors share pages without overlapping, at offsets that can be bound
   }));
 });
 
+Deno.test("small tensors fill what large ones leave of a page", () => {
+  const { totalBytes } = layOut([3 / 8, 3 / 8, 5 / 8, 5 / 8].map((share) => share * PAGE), PAGE);
+  assert.equal(totalBytes, 2 * PAGE);
+});
+
 Deno.test("weights come and go without new buffers", async () => {
   const device = new FakeDevice(100 * PAGE);
   const pool = new PagePool(device, 10 * PAGE);
@@ -86,10 +91,18 @@ Deno.test("no more than the limit is kept, whatever the sizes", async () => {
   const device = new FakeDevice(100 * PAGE);
   const pool = new PagePool(device, 5 * PAGE);
   for (const size of [1, 2, 3, 4, 5]) {
-    pool.give(await pool.take([size * PAGE]));
+    const buffers = await pool.take([size * PAGE]);
+    assert.ok(device.liveBytes <= 5 * PAGE, "not even while they are taken");
+    pool.give(buffers);
     assert.ok(device.liveBytes <= 5 * PAGE);
     assert.equal(device.liveBytes, pool.freeBytes);
   }
+  // The device may have more than the limit says, and what is in use is in use.
+  const [first, second] = [await pool.take([3 * PAGE]), await pool.take([4 * PAGE])];
+  pool.give(first);
+  pool.give(second);
+  assert.ok(device.liveBytes <= 5 * PAGE);
+  assert.equal(device.liveBytes, pool.freeBytes);
 });
 
 Deno.test("when memory runs out, kept buffers go first; then the load fails with status 53", async () => {
@@ -104,5 +117,8 @@ Deno.test("when memory runs out, kept buffers go first; then the load fails with
   );
   assert.deepEqual([device.liveBytes, pool.usedBytes], [3 * PAGE, 3 * PAGE]);
   pool.give(held);
+  // Of what it takes anew one part was kept before, and is kept again.
+  await assert.rejects(pool.take([3 * PAGE, 4 * PAGE]), /no room/);
+  assert.deepEqual([device.liveBytes, pool.freeBytes, pool.usedBytes], [3 * PAGE, 3 * PAGE, 0]);
   assert.equal((await pool.take([6 * PAGE])).length, 1);
 });

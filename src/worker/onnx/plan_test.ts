@@ -87,6 +87,9 @@ Deno.test("what cannot be served names the tensor and the way out", () => {
   const text = graph(["n"]);
   text.graph.input[0] = valueInfo("x", ["n"], 8);
   assert.match(refusal(text), /input "x" is of string; requests carry/);
+  text.graph.input[0] = valueInfo("x", ["n"], 7);
+  assert.throws(() => planGraph(text, {}, {}, { x: 0.5 }), /"x" is of int64 .* filled with 0.5/);
+  assert.equal(planGraph(text, {}, {}, { x: 16000 }).inputs[0]!.fill, 16000);
   const unshaped = graph(["n"]);
   unshaped.graph.input[0]!.type!.tensorType!.shape = null;
   assert.match(refusal(unshaped), /no declared shape/);

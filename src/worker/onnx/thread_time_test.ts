@@ -14,4 +14,7 @@ Deno.test("the difference of origins is taken where messages allow it", () => {
 Deno.test("a wall clock that was set is overruled by the nearest bound", () => {
   assert.equal(threadOffsetNs(samples, 3600e9), Math.round(11.05e6 - 6.01e6));
   assert.equal(threadOffsetNs(samples, -3600e9), Math.round(11e6 - 6.01e6));
+  // Whichever came first.
+  assert.equal(threadOffsetNs(samples.toReversed(), 3600e9), Math.round(11.05e6 - 6.01e6));
+  assert.equal(threadOffsetNs(samples.toReversed(), -3600e9), Math.round(11e6 - 6.01e6));
 });

@@ -45,6 +45,10 @@ Deno.test("of other types, the share of different elements counts", () => {
   assert.ok(isWithin(difference("int32", a, b)));
   assert.ok(!isWithin(difference("bool", Uint8Array.of(0, 1), Uint8Array.of(1, 1))));
   assert.ok(!isWithin(difference("uint8", new Uint8Array(2), new Uint8Array(3))), "other sizes");
+  assert.ok(
+    !isWithin(difference("float32", Float32Array.of(1, 2), Float32Array.of(1))),
+    "likewise",
+  );
 });
 
 Deno.test("the output furthest beyond its tolerance is named", () => {

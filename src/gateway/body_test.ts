@@ -35,6 +35,10 @@ Deno.test("too large, by what it says or by what comes", async () => {
   const rig = await rigOf({ limits: { maxBodyBytes: 10 * KIB } });
   const declared = rig.ask(PATH, { method: "POST", body: new Uint8Array(11 * KIB), headers: RAW });
   assert.match(await rig.failure(declared), /^413 the body has more than 10240 bytes/);
+  // Not 429: no later time suits it.
+  const vast = { ...RAW, "content-length": String(2 ** 40) };
+  const beyond = rig.ask(PATH, { method: "POST", body: new Uint8Array(10), headers: vast });
+  assert.match(await rig.failure(beyond), /^413 /);
   let sent = 0;
   const endless = function* () {
     while (true) {
@@ -127,6 +131,13 @@ Deno.test("bodies of all requests together, and their number", async () => {
   assert.equal(second.status, 429);
   assert.equal(second.headers.get("retry-after"), "1");
   assert.match((await second.json()).error, /take 3000 of the 5000 bytes/);
+  // One that does not say how much it is counts as it comes.
+  const streamed = rig.ask(PATH, {
+    method: "POST",
+    body: stream([new Uint8Array(1500), new Uint8Array(1500)]),
+    headers: RAW,
+  });
+  assert.match(await rig.failure(streamed), /^429 .* take 4500 of the 5000 bytes/);
   const third = ask(1);
   const fourth = ask(1);
   await rig.pass(10 * MS);

@@ -1,7 +1,11 @@
 /** The gateway without its controller, and with it again. */
 import assert from "node:assert/strict";
 import { MS, SECOND } from "../core/clock.ts";
-import { describedModel, GatewayRig } from "./testing.ts";
+import { VirtualClock } from "../core/virtual_clock.ts";
+import { Client } from "../client/client.ts";
+import { type BreakableLink, connectInMemory } from "../wire/memory_link.ts";
+import { describedModel, GatewayRig, ScriptedController } from "./testing.ts";
+import { Upstream } from "./upstream.ts";
 
 const X = { name: "x", datatype: "FP32", shape: [-1, 2] };
 const Y = { name: "y", datatype: "FP32", shape: [-1, 2] };
@@ -115,4 +119,60 @@ Deno.test("a gateway that drains finishes what it has, and takes nothing more", 
   assert.equal((await rig.ask("/v2/health/ready")).status, 503);
   assert.equal((await rig.ask("/v2/health/live")).status, 200);
   rig.gateway.close();
+});
+
+/** A connection that has been made, though nobody has been told of it yet. */
+function connection(clock: VirtualClock, onLost: (reason: string) => void) {
+  let client!: Client;
+  let closed: string | null = null;
+  const [, link]: [unknown, BreakableLink] = connectInMemory(
+    {
+      name: "controller",
+      clock,
+      accept: (link) => {
+        const handler = new ScriptedController(clock).accept(link);
+        return {
+          onMessage: (message) => handler.onMessage(message),
+          onClose: (reason) => closed = reason,
+        };
+      },
+    },
+    { name: "client", clock, accept: (link) => client = new Client(link, clock, { onLost }) },
+  );
+  return { client, link, closed: () => closed };
+}
+
+Deno.test("a connection that is lost before it is known to be made is made again", async () => {
+  const clock = new VirtualClock();
+  let tries = 0;
+  const upstream = new Upstream(clock, () => {}, (onLost) => {
+    const { client, link } = connection(clock, onLost);
+    if (tries++ === 0) {
+      link.cut();
+      clock.advance(10 * MS);
+    }
+    return Promise.resolve(client);
+  });
+  void upstream.start();
+  for (let i = 0; i < 50; i++) {
+    clock.advance(20 * MS);
+    await new Promise((resolve) => setTimeout(resolve, 0));
+  }
+  assert.equal(tries, 2);
+  assert.equal(upstream.state, "serving");
+  upstream.close();
+});
+
+Deno.test("a connection that is made when nobody wants it any more is closed", async () => {
+  const clock = new VirtualClock();
+  const made = Promise.withResolvers<Client>();
+  const upstream = new Upstream(clock, () => {}, () => made.promise);
+  const started = upstream.start();
+  upstream.close();
+  const { client, closed } = connection(clock, () => {});
+  made.resolve(client);
+  await started;
+  clock.advance(100 * MS);
+  assert.notEqual(closed(), null);
+  assert.equal(clock.pending, 0);
 });

@@ -98,7 +98,6 @@ export class WorkloadRun implements Run {
   /** Sends no more requests, and ends when those sent have settled, or after five seconds. */
   stop(): void {
     if (this.stopped) return;
-    if (this.#state === "loading") return this.#end(null);
     this.#state = "draining";
     if (this.#outstanding === 0) return this.#end(null);
     this.#drainLimit = this.clock.at(this.clock.now() + DRAIN_NS, () => {

@@ -132,12 +132,20 @@ Deno.test("stopping sends nothing more and waits for the answers to come", () =>
   run.start();
   clock.run(SECOND);
   const sent = link.sentOf("InferRequest").length;
+  // One of the two is answered, and the other still to come.
+  const [last] = link.sentOf("InferRequest").slice(-1);
+  link.deliver("InferResponse", last!.id, { output_size: 0 });
   run.stop();
+  assert.equal(run.asked, sent + 1);
+  link.deliver("InferResponse", link.sentOf("InferRequest").at(-1)!.id, { output_size: 0 });
   assert.equal(events.at(-1), "start 204");
   clock.advance(50 * MS);
   assert.equal(events.at(-1), "end null");
-  assert.equal(link.sentOf("InferRequest").length, sent);
-  assert.equal(run.statistics.summary(clock.now()).succeeded, sent);
+  assert.equal(link.sentOf("InferRequest").length, sent + 1);
+  const { succeeded, durationNs } = run.statistics.summary(clock.now());
+  assert.equal(succeeded, sent + 1);
+  assert.equal(durationNs, clock.now() - 204 * MS, "from the first request on");
+  assert.equal(clock.pending, 0);
 });
 
 Deno.test("a controller that never answers does not keep a run from ending", () => {
@@ -175,6 +183,64 @@ Deno.test("a model that cannot be loaded ends the run with the reason", () => {
   clock.run(SECOND);
   assert.deepEqual(events, ["end cannot load /zoo/b: no such file"]);
   assert.equal(link.sentOf("InferRequest").length, 0);
+});
+
+Deno.test("what the controller does not do as asked ends the run, once, with the reason", () => {
+  const answers: [(rig: ReturnType<typeof setUp>, sent: Sent) => void, string][] = [
+    [
+      ({ link }, { id, kind }) => {
+        if (kind !== "LoadModelRequest") return;
+        const facts = { model_id: 0, copies_created: 1, input_size: 8, output_size: 4 };
+        link.deliverIn(MS, "LoadModelResponse", id, facts);
+      },
+      "the controller made 1 of 2 copies of /zoo/a",
+    ],
+    [
+      ({ link }, { id, kind }) => {
+        const facts = { model_id: 0, copies_created: 2, input_size: 8, output_size: 4 };
+        if (kind === "LoadModelRequest") link.deliverIn(MS, "LoadModelResponse", id, facts);
+        else {
+          const failure = { request_type: 2, status: RequestStatus.error, message: "" };
+          link.deliverIn(MS, "ErrorResponse", id, failure);
+        }
+      },
+      "the controller does not serve: error (1)",
+    ],
+  ];
+  for (const [answer, reason] of answers) {
+    const plan: Plan = { ...simple.plan(["a"], NOWHERE), start: () => assert.fail("it started") };
+    const rig = setUp(plan, () => MS);
+    rig.link.onSent = (sent) => answer(rig, sent);
+    rig.run.start();
+    rig.clock.run(SECOND);
+    assert.deepEqual(rig.events, [`end ${reason}`]);
+    rig.run.stop();
+    assert.equal(rig.events.length, 1);
+  }
+});
+
+Deno.test("a run that is stopped while it loads ends, and never begins", () => {
+  const { clock, run, events } = setUp(simple.plan([], NOWHERE), () => MS);
+  run.start();
+  run.stop();
+  run.stop();
+  clock.run(SECOND);
+  assert.deepEqual(events, ["end null"]);
+
+  const waiting = setUp(simple.plan([], NOWHERE), () => MS);
+  waiting.run.start();
+  waiting.clock.run(50 * MS);
+  waiting.run.stop();
+  waiting.clock.run(SECOND);
+  assert.deepEqual(waiting.events.filter((event) => !event.startsWith("retry")), ["end null"]);
+});
+
+Deno.test("a plan without models only waits for the controller", () => {
+  const plan: Plan = { uses: [], start: (_run, _models, finished) => finished() };
+  const { clock, run, events } = setUp(plan, () => MS);
+  run.start();
+  clock.run(SECOND);
+  assert.deepEqual(events, ["start 1", "end null"]);
 });
 
 Deno.test("requests carry one seeded input, the same bytes each time", () => {

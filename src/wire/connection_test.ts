@@ -258,6 +258,28 @@ Deno.test("onSent is called once, in order, when the network has taken the messa
   assert.equal(connection.queuedBytes, 0);
 });
 
+Deno.test("what is sent while a write is under way follows it", async () => {
+  const { clock, write, read, connection } = await bare({}, { capacity: 1000 });
+  await write(hello);
+  for (let id = 1; id <= 3; id++) {
+    connection.send("InferResponse", id, { output_size: 5000 }, [new Uint8Array(5000).fill(id)]);
+    // The first is stuck: the peer has not read anything yet.
+    await pass(clock, 0);
+  }
+  const frames: Frame[] = [];
+  while (connection.queuedBytes > 0) {
+    frames.push(...await read());
+    await pass(clock, 0);
+  }
+  frames.push(...await read());
+  assert.deepEqual(frames.map(({ message: { id, payload } }) => [id, payload.length, payload[0]]), [
+    [0, 0, undefined],
+    [1, 5000, 1],
+    [2, 5000, 2],
+    [3, 5000, 3],
+  ]);
+});
+
 Deno.test("thousands of small messages of one turn arrive in order, in few writes", async () => {
   const { clock, clientEnd, clientStream, controller } = await pair();
   clientStream.writes.length = 0;
@@ -771,6 +793,25 @@ Deno.test("a peer that dies between messages or within one", async () => {
       "closed: closed by the peer within a message",
     ]);
     assert.equal(within.clock.pending, 0);
+  }
+});
+
+Deno.test("a network that fails ends the link, with what it says", async () => {
+  const never = () => new Promise<never>(() => {});
+  const failing = () => Promise.reject(new Error("no route to host"));
+  for (
+    const [what, read, write] of [["write", never, failing], ["read", failing, never]] as const
+  ) {
+    const clock = new VirtualClock();
+    const side = new Side();
+    let closed = 0;
+    const stream = { read, write, closeWrite: () => Promise.resolve(), close: () => closed++ };
+    const options = { role: "client", peerRoles: ["controller"], address: "" } as const;
+    const connection = new Connection(stream, clock, options, side.accept, side.refused);
+    connection.start();
+    await pass(clock, 0);
+    assert.deepEqual(side.events, [`refused: ${what} failed: no route to host`]);
+    assert.deepEqual([closed, clock.pending, connection.queuedBytes], [1, 0, 0]);
   }
 });
 

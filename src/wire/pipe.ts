@@ -18,6 +18,7 @@ export class PipeEnd implements ByteStream {
   /** Arrays handed to reads so far, in order. */
   readonly targets: Uint8Array[] = [];
   closed = false;
+  #writing = false;
   readonly #out: Channel;
   readonly #in: Channel;
   readonly #readBytes: number;
@@ -34,10 +35,16 @@ export class PipeEnd implements ByteStream {
     return this.#in.read(into.subarray(0, this.#readBytes));
   }
 
-  write(bytes: Uint8Array): Promise<number> {
-    if (this.closed) return Promise.reject(new Error("the pipe is closed"));
+  async write(bytes: Uint8Array): Promise<number> {
+    if (this.closed) throw new Error("the pipe is closed");
+    if (this.#writing) throw new Error("a write is under way: the bytes of two would mix");
     this.writes.push(bytes.length);
-    return this.#out.write(bytes);
+    this.#writing = true;
+    try {
+      return await this.#out.write(bytes);
+    } finally {
+      this.#writing = false;
+    }
   }
 
   closeWrite(): Promise<void> {

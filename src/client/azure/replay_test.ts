@@ -111,6 +111,17 @@ Deno.test("a mix chooses in proportion, and never what has no share", () => {
   assert.ok(Math.abs(counts[1]! - 7500) < 4 * Math.sqrt(10_000 * 0.75 * 0.25), `${counts}`);
 });
 
+Deno.test("the first and the last of a mix are chosen too", () => {
+  const mix = new Mix(Float32Array.of(1, 0, 3));
+  assert.equal(mix.total, 4);
+  assert.equal(new Mix(new Float32Array()).total, 0);
+  const random = new Random(2);
+  const counts = [0, 0, 0];
+  for (let i = 0; i < 10_000; i++) counts[mix.pick(random)]!++;
+  assert.equal(counts[1], 0);
+  assert.ok(Math.abs(counts[0]! - 2500) < 4 * Math.sqrt(10_000 * 0.75 * 0.25), `${counts}`);
+});
+
 Deno.test("models are shuffled by seed", () => {
   const models = Array.from({ length: 50 }, (_, i) => i);
   const once = shuffled(models, new Random(1));

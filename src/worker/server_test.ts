@@ -185,6 +185,31 @@ Deno.test("controllers that are connected at once get their own results", () => 
   for (const id of fromB) assert.equal(b.status(id), 0);
 });
 
+Deno.test("errors that are longer than a message may be are cut, and nobody is told who is gone", () => {
+  const backend = new FakeBackend();
+  const rig = new Rig({ backend: () => backend });
+  const message = "x".repeat(10_000);
+  backend.model = () => ({ status: ActionStatus.runtimeError, message });
+  const controller = rig.connect();
+  const id = controller.loadModel(0, "1/m");
+  rig.run();
+  const result = controller.result(id);
+  assert.ok(result.kind === "ErrorResult");
+  assert.equal(result.header.message, message.slice(0, 4096));
+  let end!: () => void;
+  backend.loadModel = (path, _options, done) => end = () => done(makeModel(path, 1));
+  controller.loadModel(0, "1/m");
+  rig.run(0);
+  controller.link.close("gone");
+  rig.run(0);
+  const lines = rig.lines.length;
+  end();
+  rig.run(0);
+  assert.equal(rig.lines.length, lines);
+  assert.equal(rig.server.pending, 0);
+  assert.equal(rig.server.node.registry.size, 1, "the model is there for the next");
+});
+
 Deno.test("a message that is no action ends the link, and only that", () => {
   const rig = new Rig();
   const stray = rig.connect(rig.clock, {}, "stray");

@@ -86,6 +86,8 @@ export function uploadPath(name: string, files: readonly UploadFile[]): string {
  * to `uploads/net/0123456789abcdef`. Null when it can be that of no upload.
  */
 export function uploadOf(modelPath: string): string | null {
+  // There may be a million models, most of them no uploads.
+  if (!/[0-9a-f]{16}/.test(modelPath)) return null;
   const path = posix.normalize(modelPath.replaceAll("\\", "/"));
   const match = UPLOAD_FOLDER.exec(path);
   return match === null ? null : UPLOAD_PREFIX + match[1]!;

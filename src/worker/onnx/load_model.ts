@@ -12,7 +12,7 @@ import { describeError } from "./errors.ts";
 import { measure } from "./measure.ts";
 import { createSession, releaseSession } from "./ort.ts";
 import { PagedWeights } from "./paged_weights.ts";
-import type { GraphPlan } from "./plan.ts";
+import { givenFor, type GraphPlan } from "./plan.ts";
 import {
   type KnownTimes,
   type LoadReply,
@@ -62,7 +62,7 @@ function wholeShape(spec: TensorSpec): TensorSpec {
 /** Whether times belong to what is being loaded. */
 function isCurrent(known: KnownTimes, { inputs }: GraphPlan, dataSha256: string | null): boolean {
   return known.dataSha256 === dataSha256 &&
-    inputs.every(({ name, dims }) => known.inputDims?.[name]?.join() === dims.join());
+    inputs.every(({ name, dims }) => givenFor(known.inputDims ?? {}, name)?.join() === dims.join());
 }
 
 /**

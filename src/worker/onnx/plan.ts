@@ -32,6 +32,11 @@ export type InputFill = Readonly<Record<string, number>>;
 /** Sizes given by the user for dynamic dimensions, by input; the first is that of one request. */
 export type InputShapes = Readonly<Record<string, readonly number[]>>;
 
+/** What is given for an input. Models name theirs as they like: an object has a "constructor" of its own. */
+export function givenFor<T>(values: Readonly<Record<string, T>>, input: string): T | undefined {
+  return Object.hasOwn(values, input) ? values[input] : undefined;
+}
+
 function elementType(value: ValueInfo, role: string): DataType {
   const onnx = value.type?.tensorType?.elemType ?? 0;
   const dtype = dataTypeOf(onnx);
@@ -61,7 +66,7 @@ function namedSizes(
   const sizes = new Map<string, number>();
   for (const { name, type } of inputs) {
     for (const [axis, { dimParam = "" }] of (type?.tensorType?.shape?.dim ?? []).entries()) {
-      const size = shapes[name]?.[axis];
+      const size = givenFor(shapes, name)?.[axis];
       // The first is the batch.
       if (axis === 0 || size === undefined || !/\w/.test(dimParam)) continue;
       sizes.set(dimParam, (sizes.get(dimParam) ?? size) === size ? size : 0);
@@ -77,7 +82,7 @@ function declaredDims(
 ): number[] {
   const dims = input.type?.tensorType?.shape?.dim;
   const declared = dims?.map(fixedSize);
-  const given = shapes[input.name];
+  const given = givenFor(shapes, input.name);
   if (declared === undefined) {
     if (given !== undefined) return [...given];
     throw new ModelShapeError(
@@ -153,7 +158,7 @@ export function planGraph(
   }
   const shapes: Record<string, readonly number[]> = { ...own };
   for (const input of inputs) {
-    const shape = general[input.name];
+    const shape = givenFor(general, input.name);
     if (shape !== undefined && suits(input, shape)) shapes[input.name] = shape;
   }
   const named = namedSizes(inputs, shapes);
@@ -169,7 +174,7 @@ export function planGraph(
         }`,
       );
     }
-    const value = fill[input.name];
+    const value = givenFor(fill, input.name);
     const dtype = elementType(input, "input");
     if (value !== undefined && !dtype.startsWith("float") && !Number.isSafeInteger(value)) {
       throw new ModelShapeError(

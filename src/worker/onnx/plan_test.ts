@@ -68,6 +68,14 @@ Deno.test("a size that is given for one input holds for all dimensions of the sa
   );
 });
 
+Deno.test("inputs may be called like what every object has", () => {
+  for (const name of ["constructor", "toString", "__proto__"]) {
+    const odd = graph(["n", 4]);
+    odd.graph.input[0] = valueInfo(name, ["n", 4]);
+    assert.deepEqual(planGraph(odd, {}).inputs, [{ name, dtype: "float32", dims: [1, 4] }]);
+  }
+});
+
 Deno.test("initializers listed as inputs are not inputs", () => {
   const changed = graph(["n", 4]);
   changed.graph.input.push(valueInfo("w", [4]));

@@ -7,7 +7,7 @@ import {
   writeModelJson,
 } from "../model_files.ts";
 import type { RepeatableLoad } from "./gpu_slot.ts";
-import type { InputShapes } from "./plan.ts";
+import { givenFor, type InputShapes } from "./plan.ts";
 import type { DeviceInfo, KnownTimes, LoadReply } from "./protocol.ts";
 import type { Difference } from "./verify.ts";
 
@@ -86,7 +86,7 @@ export function saveProfiles(
   for (const [name, dims] of Object.entries(first.shapes)) kept[name] = [...dims];
   const fill = { ...json.fill };
   for (const { name } of first.inputs) {
-    const value = onGpus[0]!.request.source.fill[name];
+    const value = givenFor(onGpus[0]!.request.source.fill, name);
     if (value !== undefined) fill[name] = value;
   }
   const inputs = declarations(first.inputs);

@@ -161,6 +161,19 @@ Deno.test("a folder that is no upload is neither taken for one nor replaced", ()
     assert.match(await kept(partial), /not empty/i);
     assert.deepEqual(names(folder), ["mine"]);
     assert.deepEqual(names(directory), ["net"]);
+    // Its list is of other files, or longer than any.
+    const list = JSON.stringify({ name: "net", files: FILES });
+    for (
+      const [text, files] of [
+        [list, FILES],
+        [list.replace("model.onnx", "other.onnx"), null],
+        [list + " ".repeat(64 * 1024), null],
+        [list.slice(1), null],
+      ] as const
+    ) {
+      Deno.writeTextFileSync(join(folder, "upload.json"), text);
+      assert.deepEqual(store.filesOf(PATH), files, text.slice(0, 100));
+    }
     for (const path of ["uploads/../x", "uploads/net", "net", `uploads/.x/${"0".repeat(16)}`]) {
       assert.equal(store.filesOf(path), null);
     }

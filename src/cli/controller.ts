@@ -297,7 +297,7 @@ async function runController(
       logs = openControllerLogs(clock, options.logFileSize, options.logFiles);
       printOptions(scheduler, controllerOptions, infer4);
       log(`IO service thread listening for clients on ${formatAddress(listener.address)}`);
-      connections = new WorkerConnections(clock, controller, stop, credentials);
+      connections = new WorkerConnections(clock, controller.acceptWorker, stop, credentials);
       await Promise.race([connections.connectAll(workers.addresses), stop.stopped]);
       await connections.follow(workers.sources);
       if (!stop.requested) {

@@ -3,7 +3,6 @@
  * or closed when a list of workers changes.
  */
 import { type Clock, every, MS, SECOND, type Timer } from "../core/clock.ts";
-import type { Controller } from "../controller/controller.ts";
 import type { Accept, Link } from "../wire/link.ts";
 import { type Address, connect, formatAddress } from "../wire/tcp.ts";
 import { asPeer, type Credentials } from "./options/access.ts";
@@ -19,6 +18,9 @@ const REREAD_NS = 2 * SECOND;
 /** How long the start waits for workers that need not be there. */
 const FIRST_WAIT_NS = 2 * SECOND;
 
+/** Tells whether the controller is to stop. */
+type Stop = Pick<StopSignals, "requested" | "stopped">;
+
 /** A worker that there should be. */
 interface Member {
   readonly address: Address;
@@ -29,8 +31,8 @@ interface Member {
 
 export class WorkerConnections {
   readonly #clock: Clock;
-  readonly #controller: Controller;
-  readonly #stop: StopSignals;
+  readonly #accept: Accept;
+  readonly #stop: Stop;
   readonly #credentials: Credentials;
   /** By address. */
   readonly #members = new Map<string, Member>();
@@ -47,15 +49,15 @@ export class WorkerConnections {
     this.#reread();
   };
 
-  /** `credentials` are what workers may ask for. */
+  /** `accept` takes links to workers; `credentials` are what workers may ask for. */
   constructor(
     clock: Clock,
-    controller: Controller,
-    stop: StopSignals,
+    accept: Accept,
+    stop: Stop,
     credentials: Credentials,
   ) {
     this.#clock = clock;
-    this.#controller = controller;
+    this.#accept = accept;
     this.#stop = stop;
     this.#credentials = credentials;
   }
@@ -164,7 +166,7 @@ export class WorkerConnections {
 
   #connect(member: Member): Promise<void> {
     const accept: Accept = (link) => {
-      const handler = this.#controller.acceptWorker(link);
+      const handler = this.#accept(link);
       member.link = link;
       // It may have been taken off the list while it was being connected to.
       if (!member.wanted) link.close("it is not on the controller's list of workers any more");

@@ -489,8 +489,10 @@ export class Client implements LinkHandler {
     this.#options.onReconnecting?.(reason);
     // Not over a copy: a callback may close the client, and then all requests have settled.
     for (const pending of this.#pending.values()) {
+      if (pending.underWay) pending.losses++;
       pending.underWay = false;
-      if (pending.waitsUntilNs > this.#lostNs) this.#expireInTime(pending);
+      const mayWait = pending.waitsUntilNs > this.#lostNs && pending.losses < pending.maxLosses;
+      if (mayWait) this.#expireInTime(pending);
       else this.#settle(pending, this.#lostBecause);
     }
   }

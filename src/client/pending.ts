@@ -12,6 +12,8 @@ export abstract class Pending {
   sent = false;
   /** Whether the present connection has it. */
   underWay = false;
+  /** Connections that were lost while they had it. */
+  losses = 0;
   /** Ends its waiting for a connection, or for its next try; null while it waits for neither. */
   timer: Timer | null = null;
   readonly startNs: number;
@@ -26,6 +28,8 @@ export abstract class Pending {
    * Infinity. -Infinity for one that must not wait, as only the controller knows its deadline.
    */
   abstract readonly waitsUntilNs: number;
+  /** After so many losses it waits no more. */
+  abstract readonly maxLosses: number;
   /** Whether it is tried again while the controller initializes. */
   abstract readonly retried: boolean;
 
@@ -63,6 +67,8 @@ const NOTHING = {};
 export class PendingInfer extends Pending {
   readonly expects = "InferResponse";
   readonly afterCheck = false;
+  /** It is sent once more: an input that is more than the controller reads would end every connection. */
+  readonly maxLosses = 2;
   readonly retried = false;
   readonly waitsUntilNs: number;
   readonly #deadlineNs: number;
@@ -133,6 +139,7 @@ export interface Question<K extends Kind, R extends Kind, T> {
 }
 
 export class PendingQuestion<K extends Kind, R extends Kind, T> extends Pending {
+  readonly maxLosses = Infinity;
   readonly retried: boolean;
   readonly waitsUntilNs: number;
 

@@ -187,7 +187,29 @@ Deno.test("ids are not used twice, whatever becomes of connections", () => {
   }
   const ids = rig.link.sent.map(({ id }) => id);
   assert.equal(new Set(ids).size, ids.length);
-  assert.equal(rig.inferred.length, 50);
+  assert.equal(rig.inferred.length, 10);
+});
+
+Deno.test("an inference is sent once more, and not again: it may be what ends the connections", () => {
+  const rig = new Rig();
+  const [a] = rig.load("a", 1, 0);
+  rig.infer(a!, "twice", 10 * SECOND);
+  rig.client.evict(a!, rig.into("evict"));
+  rig.reconnect();
+  rig.infer(a!, "later", 10 * SECOND);
+  // Not under way: models have not been checked.
+  rig.reconnect();
+  rig.list([0, "a"]);
+  assert.deepEqual(rig.inferred, [0, 0]);
+  rig.cut("protocol error: payload of 1600000 bytes, limit 1048576");
+  assert.deepEqual(rig.outcomes, [`twice ${UNDECIDED}`]);
+  const [{ result }] = rig.settled as [typeof rig.settled[number]];
+  assert.ok(!result.ok);
+  assert.match(result.message, /payload of 1600000 bytes, limit 1048576$/);
+  rig.clock.advance(100 * MS);
+  rig.list([0, "a"]);
+  assert.deepEqual(rig.inferred, [0]);
+  assert.equal(rig.link.sentOf("EvictRequest").length, 1);
 });
 
 Deno.test("until its deadline, and undecided or never sent then", () => {

@@ -16,7 +16,7 @@ export interface LinkHandler {
 }
 
 export interface Link {
-  /** Who is at the other end, for people: an address, and the name it gave itself. */
+  /** Who is at the other end, for people: its address. */
   readonly peer: string;
   /** What is known of the peer's clock and of the network between. */
   readonly sync: ClockSync;

@@ -100,6 +100,8 @@ const uploadFiles = list(
   record({ name: text(100), size: bytes, sha256: text(64) }),
   MAX_UPLOAD_FILES,
 );
+/** Of an upload. */
+const storedPath = text(MAX_UPLOAD_PATH_LENGTH);
 /** A piece of a file, counted from 0, in the payload; each file's pieces are sent in their order. */
 const piece = { upload_id: id, file: uint(MAX_UPLOAD_FILES - 1), offset: bytes };
 /** Ends an upload: the files are kept when `keep` is 1 and they are whole, and forgotten otherwise. */
@@ -185,7 +187,7 @@ const kinds = {
   /** Removes uploads that no model of the worker needs; those that are not there are no mistake. */
   RemoveUploads: {
     number: 28,
-    header: record({ model_paths: list(text(MAX_UPLOAD_PATH_LENGTH), MAX_UPLOADS_REMOVED) }),
+    header: record({ model_paths: list(storedPath, MAX_UPLOADS_REMOVED) }),
   },
 
   // Results: worker -> controller, with the action's id.
@@ -259,7 +261,7 @@ const kinds = {
     number: 43,
     header: record({
       ...handling,
-      uploads: list(record({ model_path: path, size: bytes }), MAX_UPLOADS_KEPT),
+      uploads: list(record({ model_path: storedPath, size: bytes }), MAX_UPLOADS_KEPT),
     }),
   },
   /** How many were there and are not any more; `message` says which could not be removed, and why. */
@@ -415,7 +417,7 @@ const kinds = {
     header: record({
       uploads: list(
         record({
-          model_path: path,
+          model_path: storedPath,
           size: bytes,
           no_of_workers: uint(),
           no_of_copies: uint(MAX_MODELS),

@@ -5,7 +5,13 @@
  */
 import { dirname, join } from "node:path";
 import { z } from "zod";
-import { UPLOAD_PREFIX, uploadBytes, type UploadFile, uploadPath } from "../../wire/upload.ts";
+import {
+  UPLOAD_PREFIX,
+  uploadBytes,
+  type UploadFile,
+  uploadOf,
+  uploadPath,
+} from "../../wire/upload.ts";
 import type { Done, PartialUpload, UploadStore } from "./store.ts";
 
 const MANIFEST = "upload.json";
@@ -99,8 +105,7 @@ export class DiskUploadStore implements UploadStore {
 
   /** Null for what is no path of an upload. */
   #folderOf(path: string): string | null {
-    const match = /^uploads\/([A-Za-z0-9_-][A-Za-z0-9._-]*)\/([0-9a-f]{16})$/.exec(path);
-    return match === null ? null : join(this.#directory, match[1]!, match[2]!);
+    return uploadOf(path) === path ? join(this.#directory, path.slice(UPLOAD_PREFIX.length)) : null;
   }
 
   /** Uploads do not change: only those are read that have come or gone. */

@@ -109,6 +109,21 @@ Deno.test("what is no upload is not removed", () =>
     assert.deepEqual(names(folder), ["mine"]);
   }));
 
+Deno.test("a folder with a longer name than uploads have is not told of", () =>
+  withDirectory(async (directory) => {
+    const number = PATH.slice(-16);
+    for (const name of ["x".repeat(100), "x".repeat(101), ".x"]) {
+      const folder = join(directory, name, number);
+      Deno.mkdirSync(folder, { recursive: true });
+      Deno.writeTextFileSync(join(folder, "upload.json"), JSON.stringify({ name, files: FILES }));
+    }
+    const expected = [`uploads/${"x".repeat(100)}/${number}`];
+    const store = new DiskUploadStore(directory);
+    assert.deepEqual([...store.sizes.keys()], expected);
+    await new Promise<void>((resolve) => store.refresh(resolve));
+    assert.deepEqual([...store.sizes.keys()], expected);
+  }));
+
 Deno.test("what others bring or remove is seen when it is looked for", () =>
   withDirectory(async (directory) => {
     const stores = [new DiskUploadStore(directory), new DiskUploadStore(directory)] as const;

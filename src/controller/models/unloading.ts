@@ -11,7 +11,7 @@ import type { WorkerPeer } from "../worker_peer.ts";
 const DRAIN_LIMIT_NS = 10 * SECOND;
 /** How often it is looked whether they have been answered. */
 const DRAIN_CHECK_NS = MS;
-/** Pause before a worker that still uses the weights is asked again. */
+/** Pause before a worker that still uses the weights, or has too much to do, is asked again. */
 const RETRY_NS = 20 * MS;
 
 /**
@@ -59,7 +59,10 @@ function unloadOnWorker(
     if (result.kind !== "ErrorResult") return done(`it answered by ${result.kind}`);
     const { status, message } = result.header;
     if (status === ActionStatus.unknownModel || peer.lost) return done("");
-    if (status !== ActionStatus.weightsInUse) return done(message);
+    // Cancelled: too many actions wait there. Nobody else will ask, and nothing may begin with the model.
+    if (status !== ActionStatus.weightsInUse && status !== ActionStatus.cancelled) {
+      return done(message);
+    }
     clock.at(clock.now() + RETRY_NS, () => unloadOnWorker(clock, log, peer, range, done));
   });
   log(`Worker <--  ${describeAction({ kind: "UnloadModel", id, header }, clock.now())}`);

@@ -3,6 +3,8 @@ import assert from "node:assert/strict";
 import { MS, SECOND } from "../../core/clock.ts";
 import type { Client } from "../../client/client.ts";
 import type { Model } from "../../client/model.ts";
+import { connectInMemory } from "../../wire/memory_link.ts";
+import { TestController } from "../../worker/test_rig.ts";
 import { Cluster, type Outcome, outcome, refusal, ScriptedWorker, status } from "../test_rig.ts";
 
 function unload(client: Client, model: Model): Outcome<void> {
@@ -160,4 +162,27 @@ Deno.test("models that are unloaded and loaded for a long time take no more room
     [model] = cluster.load(client, `2/${i}`);
   }
   assert.equal(server.node.registry.size, 1);
+});
+
+Deno.test("a worker that has too much waiting is asked again to forget a model", () => {
+  const cluster = new Cluster();
+  const worker = cluster.addWorker({ config: { max_queued_actions: 1 } });
+  const { client } = cluster.addClient();
+  const [model] = cluster.serve(client, "2/a");
+  const other = new TestController(cluster.clock, cluster.clock);
+  connectInMemory(
+    { name: "another controller", clock: cluster.clock, accept: other.accept },
+    { name: "worker", clock: cluster.clock, accept: worker.server.accept },
+    {},
+  );
+  other.loadModel(1000, "2/b");
+  cluster.run(10 * MS);
+  other.loadWeights(1000, 0, { earliest_ns: cluster.clock.now() + 500 * MS });
+  cluster.run(10 * MS);
+  const unloaded = unload(client, model!);
+  cluster.run(100 * MS);
+  assert.equal(unloaded.result, null, "there is no room for it in the queue");
+  cluster.run();
+  assert.equal(status(unloaded), 0);
+  assert.deepEqual(worker.server.node.registry.list().map(({ id }) => id), [1000]);
 });

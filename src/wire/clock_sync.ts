@@ -51,7 +51,7 @@ export class ClockSync {
 
   /** Whether both directions have been measured. Until then offset and RTT read as 0. */
   get known(): boolean {
-    return this.#length > 0 && !Number.isNaN(this.#peerDeltaNs);
+    return !Number.isNaN(this.#peerDeltaNs);
   }
 
   /** Our clock less the peer's, in nanoseconds. */

@@ -125,6 +125,33 @@ Deno.test("estimates see through clocks of different origins", () => {
   assert.equal(a.sync.rttNs, 2 * MS);
 });
 
+Deno.test("a payload of several pieces arrives as one; one of one piece is handed over as it is", () => {
+  const clock = new VirtualClock();
+  const payloads: Uint8Array[] = [];
+  const [a] = connectInMemory(
+    { name: "a", clock, accept: () => ({ onMessage() {}, onClose() {} }) },
+    {
+      name: "b",
+      clock,
+      accept: () => ({ onMessage: ({ payload }) => void payloads.push(payload), onClose() {} }),
+    },
+  );
+  const piece = Uint8Array.of(1, 2);
+  a.send("InferRequest", 1, REQUEST, [piece, new Uint8Array(0), Uint8Array.of(3)]);
+  a.send("InferRequest", 2, REQUEST, [piece]);
+  clock.run(SECOND);
+  assert.deepEqual(payloads[0], Uint8Array.of(1, 2, 3));
+  assert.equal(payloads[1], piece);
+});
+
+Deno.test("a message that is delayed holds up those after it", () => {
+  const delays = [5 * MS, 0, 20 * MS];
+  const { clock, events, a } = pair({ latencyNs: MS, extraDelayNs: () => delays.shift()! });
+  for (const id of [1, 2, 3]) a.send("InferRequest", id, REQUEST);
+  clock.run(SECOND);
+  assert.deepEqual(events, [[6 * MS, "b got 1"], [6 * MS, "b got 2"], [21 * MS, "b got 3"]]);
+});
+
 Deno.test("an error in a handler fails the simulation where it happens", () => {
   const clock = new VirtualClock();
   const [a] = connectInMemory(

@@ -46,9 +46,24 @@ Deno.test("idle memory is bounded; sizes that are not asked for go first", () =>
   assert.ok(pool.idleBytes <= 2 ** 20);
   assert.equal(pool.take(400_000).buffer, recent[1]!.buffer);
   assert.equal(pool.take(400_000).buffer, recent[0]!.buffer);
+  const fresh = pool.take(300_000);
+  assert.ok(old.every(({ buffer }) => buffer !== fresh.buffer));
   const large = pool.take(2 ** 21);
   pool.release(large);
   assert.ok(pool.idleBytes <= 2 ** 20);
+});
+
+Deno.test("sizes of which nothing is left make no room", () => {
+  for (const evicted of [false, true]) {
+    const pool = new PayloadPool(2 ** 20);
+    const old = pool.take(700_000);
+    pool.release(old);
+    if (!evicted) pool.take(700_000);
+    // The second takes the old one's room, the third that of the first.
+    const recent = [pool.take(400_000), pool.take(400_000), pool.take(400_000)];
+    for (const array of recent) pool.release(array);
+    assert.equal(pool.idleBytes, 2 * recent[0]!.buffer.byteLength);
+  }
 });
 
 Deno.test("no two owners share memory, and little is wasted", () => {
@@ -66,6 +81,14 @@ Deno.test("no two owners share memory, and little is wasted", () => {
         owned.push(array);
         assert.ok(pool.idleBytes <= 8 * 2 ** 20);
       }
+      // What it says to keep is there to be taken again, and nothing else is.
+      for (const [bytes] of steps) {
+        for (let before = Infinity; pool.idleBytes < before;) {
+          before = pool.idleBytes;
+          pool.take(bytes);
+        }
+      }
+      assert.equal(pool.idleBytes, 0);
     }),
     { numRuns: 50 },
   );

@@ -85,9 +85,10 @@ Deno.test("addresses", () => {
   assert.deepEqual(parseAddress(" 10.0.0.1:80 ", 1), { hostname: "10.0.0.1", port: 80 });
   assert.deepEqual(parseAddress("[::1]:99", 1), { hostname: "::1", port: 99 });
   assert.deepEqual(parseAddress("[::1]", 7), { hostname: "::1", port: 7 });
+  for (const port of [1, 65_535]) assert.equal(parseAddress(`a:${port}`, 7).port, port);
   assert.equal(formatAddress({ hostname: "::1", port: 9 }), "[::1]:9");
   assert.equal(formatAddress({ hostname: "a", port: 9 }), "a:9");
-  for (const text of ["", "a:b", "a:0", "a:70000", ":80", "::1", "a b", "a:1:2"]) {
+  for (const text of ["", "a:b", "a:0", "a:65536", "a:000080", ":80", "::1", "a b", "a:1:2"]) {
     assert.throws(() => parseAddress(text, 12345), {
       name: "RangeError",
       message: `"${text}" is not an address: expected HOST:PORT, e.g. 127.0.0.1:12345`,

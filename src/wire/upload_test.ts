@@ -5,6 +5,7 @@ import {
   MAX_UPLOAD_PATH_LENGTH,
   MAX_UPLOADS_KEPT,
   MAX_UPLOADS_REMOVED,
+  uploadBytes,
   type UploadFile,
   uploadOf,
   uploadPath,
@@ -40,6 +41,13 @@ Deno.test("only names that are safe everywhere are taken", () => {
   for (const name of [...bad, "x".repeat(101), "aux"]) {
     assert.match(uploadProblem(name, [ONNX])!, /is no name for a model/, name);
   }
+});
+
+Deno.test("as many files as may be, as small as may be, are taken", () => {
+  const weights = Array.from({ length: 63 }, (_, i) => ({ ...ONNX, name: `w${i}`, size: 1 }));
+  const files = [ONNX, ...weights];
+  assert.equal(uploadProblem("net", files), null);
+  assert.equal(uploadBytes(files), 3 + 63);
 });
 
 Deno.test("what is no model's files is refused", () => {

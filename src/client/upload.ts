@@ -84,11 +84,15 @@ export function sendUpload(
 
 /** How {@link sendUpload} reads files that are read by promises. */
 export function readerOf(sources: readonly UploadSource[]): ReadPiece {
-  return (file, offset, length, done) =>
-    void sources[file]!.read(offset, length).then(
-      (bytes) => done(bytes, ""),
-      (error) => done(null, error instanceof Error ? error.message : String(error)),
-    );
+  return async (file, offset, length, done) => {
+    let bytes: Uint8Array;
+    try {
+      bytes = await sources[file]!.read(offset, length);
+    } catch (error) {
+      return done(null, error instanceof Error ? error.message : String(error));
+    }
+    done(bytes, "");
+  };
 }
 
 /** The pieces of an upload: read one after the other, with a window of them on their way. */

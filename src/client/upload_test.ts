@@ -96,11 +96,19 @@ Deno.test("an upload that fails is forgotten, and rejects with the first reason"
   const refused = { request_type: 8, status: 1, message: "worker 0 is gone" };
   const file = source("model.onnx", 1e6);
   const shorter = () => Promise.reject(new Error("it has become shorter"));
+  const gone = () => {
+    throw new Error("it is gone");
+  };
   const failures: [RegExp, UploadSource, boolean][] = [
     [/^uploading net failed: worker 0 is gone$/, file, true],
     [
       /^uploading net failed: "model.onnx" cannot be read: it has become shorter$/,
       { ...file, read: shorter },
+      false,
+    ],
+    [
+      /^uploading net failed: "model.onnx" cannot be read: it is gone$/,
+      { ...file, read: gone },
       false,
     ],
   ];

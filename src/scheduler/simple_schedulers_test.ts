@@ -65,6 +65,25 @@ Deno.test("DIRECT answers for a lost GPU, and gives its models to another", () =
   assert.equal(served.status, RequestStatus.success);
 });
 
+Deno.test("STRESS has all pages again of a model that is removed while its weights are on the way", () => {
+  const cluster = new TestCluster(new VirtualClock());
+  cluster.plans = false;
+  cluster.scheduler = new Stress(cluster.clock, cluster);
+  const gpu = cluster.addGpu(0, { pages: 14 });
+  for (let model = 0; model < 5; model++) cluster.setModel(model, RESNET50);
+  // Two at a time fit. The worker forgets the weights with the model.
+  for (let i = 0; i < 2; i++) {
+    const leaving = cluster.sent.findLast(({ type }) => type === "LoadWeights")!.modelId;
+    cluster.scheduler.removeModel(leaving);
+    cluster.clock.advance(9 * MS);
+    cluster.dropWeights(gpu, leaving);
+  }
+  cluster.clock.advance(SECOND);
+  cluster.sent.length = 0;
+  cluster.clock.advance(SECOND);
+  assert.ok(cluster.sent.filter(({ type }) => type === "LoadWeights").length > 50);
+});
+
 Deno.test("STRESS keeps every GPU executing and loading, within its pages, and serves no clients", () => {
   const cluster = new TestCluster(new VirtualClock());
   cluster.plans = false;

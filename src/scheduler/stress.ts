@@ -21,8 +21,8 @@ interface StressGpu {
   freePages: number;
   /** Models whose weights are loaded, oldest first. */
   readonly loaded: Map<number, ModelSpec>;
-  /** The transfer in progress, a load or the eviction that makes room for one. */
-  transferring: boolean;
+  /** The model of the transfer in progress, a load or the eviction that makes room for one. */
+  transferring: ModelSpec | null;
   /** Models of its outstanding executions. */
   readonly running: number[];
   /** Next model to load, and next to run. */
@@ -52,7 +52,7 @@ export class Stress<R extends Request> implements Scheduler<R> {
       spec,
       freePages: spec.pages,
       loaded: new Map(),
-      transferring: false,
+      transferring: null,
       running: [],
       nextLoad: 0,
       nextInfer: 0,
@@ -111,23 +111,18 @@ export class Stress<R extends Request> implements Scheduler<R> {
   }
 
   #onTransferred(gpu: StressGpu, type: string, modelId: number, ok: boolean): void {
-    gpu.transferring = false;
-    const spec = this.#specOn(gpu, modelId);
-    if (spec === undefined) return;
-    if (type === "LoadWeights") {
-      if (ok) gpu.loaded.set(modelId, spec);
-      else gpu.freePages += spec.weightsPages;
-    } else if (ok) {
-      gpu.freePages += spec.weightsPages;
-    } else {
-      // It is still there: it counts as the newest now, and another is evicted next.
-      gpu.loaded.set(modelId, spec);
-    }
+    const spec = gpu.transferring!;
+    gpu.transferring = null;
+    const there = (type === "LoadWeights") === ok;
+    // After a failed eviction it counts as the newest, and another is evicted next. The weights of a model
+    // that was removed meanwhile are removed with it.
+    if (there && this.#specOn(gpu, modelId) !== undefined) gpu.loaded.set(modelId, spec);
+    else gpu.freePages += spec.weightsPages;
   }
 
   #feed(gpu: StressGpu): void {
     if (this.#closed || gpu.removed) return;
-    if (!gpu.transferring) this.#transfer(gpu);
+    if (gpu.transferring === null) this.#transfer(gpu);
     while (gpu.running.length < INFERS && gpu.loaded.size > 0) {
       const [modelId, { batchSizes, execNs }] = [...gpu.loaded][gpu.nextInfer++ % gpu.loaded.size]!;
       gpu.running.push(modelId);
@@ -156,7 +151,7 @@ export class Stress<R extends Request> implements Scheduler<R> {
       }
       gpu.nextLoad++;
       gpu.freePages -= spec.weightsPages;
-      gpu.transferring = true;
+      gpu.transferring = spec;
       this.#host.send({ ...this.#action(gpu, id, spec.loadWeightsNs), type: "LoadWeights" });
       return;
     }
@@ -167,8 +162,8 @@ export class Stress<R extends Request> implements Scheduler<R> {
     if (gpu.loaded.size < 2) return;
     const modelId = [...gpu.loaded.keys()].find((id) => !gpu.running.includes(id));
     if (modelId === undefined) return;
+    gpu.transferring = gpu.loaded.get(modelId)!;
     gpu.loaded.delete(modelId);
-    gpu.transferring = true;
     this.#host.send({ ...this.#action(gpu, modelId, 0), type: "EvictWeights" });
   }
 

@@ -4,7 +4,7 @@ import { ESTIMATE_WINDOW, Estimator } from "./estimator.ts";
 
 Deno.test("an estimate is the 99th percentile, by nearest rank, of the last ten measurements", () => {
   fc.assert(fc.property(
-    fc.array(fc.integer({ min: 1, max: 50 }), { minLength: 1, maxLength: 60 }),
+    fc.array(fc.integer({ min: 1, max: 50 }), { minLength: 1, maxLength: 60, size: "max" }),
     (measured) => {
       const estimator = new Estimator(measured[0]!);
       measured.forEach((ns, i) => {
@@ -15,4 +15,22 @@ Deno.test("an estimate is the 99th percentile, by nearest rank, of the last ten 
       });
     },
   ));
+});
+
+Deno.test("the largest measurements can be forgotten, and all but one value go in the end", () => {
+  const estimator = new Estimator(3);
+  for (const ns of [300, 5, 300, 4]) estimator.record(ns);
+  for (const expected of [300, 5, 4, 3, 3]) {
+    assert.equal(estimator.ns, expected);
+    estimator.forgetLargest();
+  }
+
+  const later = new Estimator(3);
+  for (const ns of [300, 5, 300, 4]) later.record(ns);
+  later.forgetLargest();
+  for (let i = 0; i < 2 * ESTIMATE_WINDOW; i++) {
+    later.record(2);
+    assert.ok(later.ns <= 5, "what was forgotten does not come back");
+  }
+  assert.equal(later.ns, 2);
 });

@@ -82,6 +82,25 @@ Deno.test("weights whose load waits when their model is unloaded are not loaded 
   assert.equal(controller.status(id), 0);
 });
 
+Deno.test("weights that go with their GPU while they are unloaded do not keep their model", () => {
+  let backend!: FakeBackend;
+  const rig = new Rig({ backend: () => backend = new FakeBackend() });
+  const controller = rig.connect();
+  controller.loadModel(0, "2/a");
+  rig.run(0);
+  controller.loadWeights(0);
+  rig.run(0);
+  backend.loads[0]!.done({ beginNs: 0, endNs: 0 });
+  const id = unload(controller, 0);
+  rig.run(0);
+  backend.events!.onLost(0, "driver reset");
+  backend.evictions[0]!.done({ status: ActionStatus.runtimeError, message: "the GPU is lost" });
+  rig.run(0);
+  assert.equal(controller.status(id), 0);
+  assert.equal(backend.unloaded.length, 1);
+  assert.equal(rig.server.node.registry.size, 0);
+});
+
 Deno.test("an unload that waits behind a load of the same model undoes it", () => {
   const rig = new Rig();
   const controller = rig.connect();

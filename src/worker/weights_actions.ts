@@ -163,7 +163,8 @@ export class ClearGpuAction extends Action<"ClearCache"> {
       }
       outstanding++;
       evict(gpu, resident, (result) => {
-        if (isFailure(result)) failure ??= result;
+        // With a GPU that is lost meanwhile they are gone all the same.
+        if (isFailure(result) && gpu.resident(resident.model.id) === resident) failure ??= result;
         ended();
       });
     }

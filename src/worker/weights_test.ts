@@ -180,9 +180,15 @@ Deno.test("an eviction that fails is an error like any other, and keeps the page
   rig.run(0);
   assert.equal(controller.status(failed), ActionStatus.runtimeError);
   assert.equal(usedPages(rig), 2);
+  const cleared = controller.send("ClearCache", {});
+  rig.run(0);
+  backend.evictions[1]!.done(FAILURE);
+  rig.run(0);
+  assert.equal(controller.status(cleared), ActionStatus.runtimeError);
+  assert.equal(usedPages(rig), 2);
   const evict = controller.evict(0);
   rig.run(0);
-  backend.evictions[1]!.done(SPAN);
+  backend.evictions[2]!.done(SPAN);
   rig.run(0);
   assert.equal(controller.status(evict), 0);
   assert.equal(usedPages(rig), 0);

@@ -112,12 +112,14 @@ Deno.test("an inference that does not end costs its GPU a new thread, and nobody
 
     const hung = backend.infer(loop, 2, 1, [request(many)]);
     const behind = backend.infer(mlp, 1, 1, null);
+    backend.backend.evictWeights(0, mlp, 1, () => events.push("eviction ended"));
     // The neighbour goes on all the while.
     assert.deepEqual((await backend.infer(mlp, 1, 1, null, 1)).outputs, expected);
     await assert.rejects(hung, /2: infer took longer than 1 s, and was ended/);
     await assert.rejects(behind, /2: the GPU is lost: infer took longer than 1 s/);
     await restored();
-    assert.deepEqual(events, ["lost 0: infer took longer than 1 s", "restored 0"]);
+    const lost = "lost 0: infer took longer than 1 s";
+    assert.deepEqual(events, [lost, "eviction ended", "restored 0"]);
     // It knows its models, and has no weights.
     await assert.rejects(backend.infer(mlp, 1, 1, null), /82: the weights are not on the device/);
     await backend.loadWeights(mlp, 1);

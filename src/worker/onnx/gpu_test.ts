@@ -16,7 +16,8 @@ interface Unavailable {
 
 /**
  * Runs a program of this folder, which prints a line of JSON. Software drivers crash now and then (one in
- * some 30 runs of two SwiftShader devices, without a word); where it is ours to crash, it does so again.
+ * some 30 runs of two SwiftShader devices, without a word or over a double free); where it is ours to crash, it
+ * does so again.
  */
 async function runProgram<T>(
   env: Record<string, string>,
@@ -33,7 +34,8 @@ async function runProgram<T>(
     signal: AbortSignal.timeout(TIMEOUT_MS),
   });
   const { code, signal, stdout, stderr } = await child.output();
-  if (signal === "SIGSEGV" && tries > 1) return await runProgram(env, program, args, tries - 1);
+  const crashed = signal === "SIGSEGV" || signal === "SIGABRT";
+  if (crashed && tries > 1) return await runProgram(env, program, args, tries - 1);
   const text = new TextDecoder().decode(stdout).trim();
   assert.equal(
     code,

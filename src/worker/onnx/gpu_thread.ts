@@ -207,8 +207,8 @@ export class GpuThread {
       ) continue;
       const why = `${op} took longer than ${limitNs / SECOND} s`;
       this.#forget(seq, pending);
-      done({ status: ActionStatus.runtimeError, message: `${why}, and was ended` });
       this.#lose(why);
+      done({ status: ActionStatus.runtimeError, message: `${why}, and was ended` });
       return;
     }
     this.#watch = this.#clock.at(nowNs + WATCH_PERIOD_NS, this.#onWatch);
@@ -216,8 +216,10 @@ export class GpuThread {
 
   #lose(reason: string): void {
     if (this.#ended !== undefined) return;
-    this.#end({ status: ActionStatus.runtimeError, message: `the GPU is lost: ${reason}` });
+    this.#ended = { status: ActionStatus.runtimeError, message: `the GPU is lost: ${reason}` };
+    // Before calls fail: that the weights are gone tells what becomes of those who wait for them.
     this.#onLost(reason);
+    this.#end(this.#ended);
   }
 
   #end(failure: Failure): void {

@@ -20,6 +20,7 @@ const step = fc.record({
     "clear",
     "state",
     "model",
+    "unload",
     "reconnect",
   ),
   model: fc.nat(MODELS),
@@ -37,7 +38,7 @@ type Windows = ({ earliest_ns: number; latest_ns: number } | null)[];
 function send(controller: TestController, nowNs: number, action: Step, windows: Windows): void {
   const earliest_ns = nowNs + action.earliestUs * 1000;
   const window = { earliest_ns, latest_ns: earliest_ns + action.widthUs * 1000 };
-  windows.push(action.what === "clear" || action.what === "state" ? null : window);
+  windows.push(["clear", "state", "unload"].includes(action.what) ? null : window);
   const { model, gpu, batch } = action;
   switch (action.what) {
     case "load":
@@ -54,6 +55,9 @@ function send(controller: TestController, nowNs: number, action: Step, windows: 
     case "model":
       controller.loadModel(model, `${1 + model}/m`, 1, window);
       break;
+    case "unload":
+      controller.send("UnloadModel", { model_id: model, no_of_copies: 1 + gpu });
+      break;
     case "clear":
       controller.send("ClearCache", {});
       break;
@@ -66,7 +70,10 @@ function send(controller: TestController, nowNs: number, action: Step, windows: 
 function checkPages(rig: Rig): void {
   for (const gpu of rig.server.node.gpus) {
     let pages = 0;
-    for (const { model } of gpu.residents()) pages += model.pages;
+    for (const { model } of gpu.residents()) {
+      pages += model.pages;
+      assert.equal(rig.server.node.registry.get(model.id), model, "weights of no model");
+    }
     assert.equal(gpu.cache.usedPages, pages);
     assert.ok(pages <= PAGES);
   }

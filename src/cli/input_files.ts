@@ -83,6 +83,13 @@ function isJpeg(bytes: Uint8Array): boolean {
   return bytes[0] === 0xff && bytes[1] === 0xd8 && bytes[2] === 0xff;
 }
 
+/** Width × height, as a PNG's first chunk says: a small file may be of a vast image. */
+function pngPixels(bytes: Uint8Array): number {
+  if (bytes.length < 24) return 0;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return view.getUint32(16) * view.getUint32(20);
+}
+
 /** Decodes a PNG or JPEG; transparency is dropped, grey becomes three equal channels. */
 export function decodeImage(bytes: Uint8Array): Image {
   try {
@@ -94,6 +101,10 @@ export function decodeImage(bytes: Uint8Array): Image {
         maxMemoryUsageInMB: 2048,
       });
       return { width, height, rgb: data };
+    }
+    const pixels = pngPixels(bytes);
+    if (pixels > MAX_PIXELS) {
+      throw new Error(`it has ${pixels} pixels, of which there may be ${MAX_PIXELS}`);
     }
     const { width, height, data, channels, depth, palette } = decodePng(bytes);
     const rgb = new Uint8Array(3 * width * height);

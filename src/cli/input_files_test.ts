@@ -74,6 +74,13 @@ Deno.test("PNG and JPEG are decoded to rows of red, green and blue", () => {
     () => decodeImage(png.subarray(0, 20)),
     (error) => error instanceof InputFileError && /cannot be decoded/.test(error.message),
   );
+  const vast = png.slice();
+  new DataView(vast.buffer).setUint32(16, 20_001);
+  new DataView(vast.buffer).setUint32(20, 5000);
+  assert.throws(
+    () => decodeImage(vast),
+    /cannot be decoded: it has 100005000 pixels, of which there may be 100000000$/,
+  );
 });
 
 Deno.test("images are scaled between pixels", () => {

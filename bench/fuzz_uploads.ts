@@ -1,6 +1,6 @@
 /**
- * Uploads damaged models to a real worker, loads each of them, and prints the effect on the nodes' memory
- * and on a client that is served at the same time.
+ * Uploads damaged models to a real worker, loads and removes each of them, and prints the effect on the
+ * nodes' memory and on a client that is served at the same time.
  *
  *     deno task fuzz:uploads [--models 10000] [--seconds 3600] [--seed 1]
  */
@@ -77,10 +77,16 @@ function source(name: string, bytes: Uint8Array): UploadSource {
   };
 }
 
-/** Uploads and loads a model, and says what came of it in a few words. */
+/** Uploads, loads and removes a model, and says what came of it in a few words. */
 async function attempt(client: ClockworkClient, files: readonly UploadSource[]): Promise<string> {
+  const { path } = await client.uploadModel("fuzz", files);
+  const outcome = await load(client, path);
+  await client.removeUpload(path);
+  return outcome;
+}
+
+async function load(client: ClockworkClient, path: string): Promise<string> {
   try {
-    const { path } = await client.uploadModel("fuzz", files);
     const [model] = await client.loadModel(path);
     await client.unloadModel(model!);
     return "loaded";
@@ -93,7 +99,6 @@ async function attempt(client: ClockworkClient, files: readonly UploadSource[]):
 
 async function attack(
   port: number,
-  directory: string,
   random: Random,
   models: number,
   untilMs: number,
@@ -113,7 +118,6 @@ async function attack(
     const outcome = await attempt(client, files);
     slowestMs = Math.max(slowestMs, performance.now() - beginMs);
     outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
-    Deno.removeSync(join(directory, "uploads", "fuzz"), { recursive: true });
   }
   await client.close();
   return { outcomes, slowestMs, count };
@@ -145,12 +149,12 @@ try {
   const random = new Random(seed);
   const port = nodes.port.controller;
   const calm = await nodes.serve(sleep(CALM_S));
-  await attack(port, directory, random, WARM_MODELS, Infinity);
+  await attack(port, random, WARM_MODELS, Infinity);
   const before = await nodes.memory();
   const beginMs = performance.now();
   let result: Awaited<ReturnType<typeof attack>> | undefined;
   const attacked = async () => {
-    result = await attack(port, directory, random, models, beginMs + 1000 * seconds);
+    result = await attack(port, random, models, beginMs + 1000 * seconds);
   };
   const meanwhile = await nodes.serve(attacked());
   const tookS = (performance.now() - beginMs) / 1000;

@@ -2,11 +2,10 @@ import assert from "node:assert/strict";
 import { isFailure } from "../backend.ts";
 import { combineGpus } from "./combine_gpus.ts";
 import type { LoadedOnGpu } from "./profiles.ts";
-import type { LoadReply } from "./protocol.ts";
 
-function loaded(name: string, changes: Partial<LoadReply>): LoadedOnGpu {
+function loaded(name: string, changes: Partial<LoadedOnGpu["reply"]>): LoadedOnGpu {
   const tensor = { dtype: "float32", shape: [4], batched: true, bytes: 16 } as const;
-  const reply: LoadReply = {
+  const reply: LoadedOnGpu["reply"] = {
     inputs: [{ name: "x", ...tensor }, { name: "z", ...tensor }],
     outputs: [{ name: "y", ...tensor }],
     weightsBytes: 100,
@@ -19,7 +18,6 @@ function loaded(name: string, changes: Partial<LoadReply>): LoadedOnGpu {
     dataSha256: null,
     shapes: {},
     notes: [],
-    buffers: [],
     ...changes,
   };
   const info = {

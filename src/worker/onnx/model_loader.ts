@@ -241,7 +241,7 @@ export class ModelLoader {
     hash: string,
     slot: GpuSlot,
     { request, readFile }: RepeatableLoad,
-    reply: LoadReply,
+    { buffers, ...reply }: LoadReply,
   ): Promise<LoadedOnGpu | Failure> {
     const { info } = slot;
     const { verify, tolerances } = this.#options;
@@ -261,7 +261,7 @@ export class ModelLoader {
       }
       check = compareOutputs(
         reply.outputs,
-        reply.buffers,
+        buffers,
         expected,
         tolerancesFor(reply, tolerances),
       );

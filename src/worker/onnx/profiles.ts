@@ -15,7 +15,8 @@ import type { Difference } from "./verify.ts";
 export interface LoadedOnGpu {
   readonly info: DeviceInfo;
   readonly request: RepeatableLoad["request"];
-  readonly reply: LoadReply;
+  /** Without the outputs that it was compared by: they may be as large as weights. */
+  readonly reply: Omit<LoadReply, "buffers">;
   /** How far its results are from the CPU's; null when they were not compared. */
   readonly check: Difference | null;
   /** Whether there is anything that `model.json` does not have. */

@@ -78,8 +78,7 @@ export class Tracing {
     const context = this.#api.trace.setSpan(parent, span);
     for (const action of this.#kept.get(requestId) ?? []) this.#action(action, context);
     this.#kept.delete(requestId);
-    if (status !== RequestStatus.success) return;
-    // The action that answered it is told in the same turn, after it.
+    // The action that answered it, or whose failure did, is told in the same turn, after it.
     if (this.#answered.size === 0) queueMicrotask(() => this.#answered.clear());
     this.#answered.set(requestId, context);
   }

@@ -276,6 +276,28 @@ Deno.test("all actions that a request was given to are of its span, those that f
   assert.ok(begun.every(({ ended }) => ended));
 });
 
+Deno.test("an action whose failure its request is answered with is of the request's span", () => {
+  const { tracing, begun } = fakeApi();
+  // Nobody else could serve it in time: the request is refused, and then the action told.
+  tracing.onRequest(requestOf(1, 8, SAMPLED), "m");
+  tracing.onAction(actionOf(1, 81, SAMPLED));
+  assert.deepEqual(begun.map(({ name, parent }) => [name, parent]), [
+    ["request", PARENT_ID],
+    ["action Infer", "request"],
+    ["gpu plan", "action Infer"],
+  ]);
+});
+
+Deno.test("actions are kept no longer than their requests wait", () => {
+  const { tracing, begun } = fakeApi();
+  for (let id = 0; id <= 10_000; id++) {
+    tracing.onAction(actionOf(id, 81, SAMPLED));
+    begun.length = 0;
+    tracing.onRequest(requestOf(id, 8, SAMPLED), "m");
+  }
+  assert.deepEqual(begun.map(({ name }) => name), ["request", "action Infer", "gpu plan"]);
+});
+
 Deno.test("what is no trace context, or is not sampled, makes no span and is not kept", () => {
   const { tracing, begun } = fakeApi();
   const none = `00-${"0".repeat(32)}-${PARENT_ID}-01`;

@@ -1,7 +1,32 @@
 /** What SIGTERM does to nodes that have something to do, as real processes. */
 import assert from "node:assert/strict";
 import { connect } from "../client/mod.ts";
+import { SECOND } from "../core/clock.ts";
+import { VirtualClock } from "../core/virtual_clock.ts";
+import { drained } from "./drain.ts";
 import { Processes } from "./testing.ts";
+
+Deno.test("what does not end is waited for until the limit, and no longer", async () => {
+  for (const [endsNs, afterNs, left] of [[Infinity, 10 * SECOND, 3], [2 * SECOND, 2 * SECOND, 0]]) {
+    const clock = new VirtualClock();
+    const said: string[] = [];
+    const pending = () => clock.now() >= endsNs! ? 0 : 3;
+    let doneNs: number | null = null;
+    drained(clock, 10 * SECOND, "requests", pending, (line) => said.push(line))
+      .then(() => doneNs = clock.now());
+    while (doneNs === null && clock.now() < 20 * SECOND) {
+      clock.advance(SECOND / 100);
+      // Its wait goes on in a turn of the event loop.
+      await Promise.resolve();
+      await Promise.resolve();
+    }
+    assert.ok(doneNs! >= afterNs! && doneNs! < afterNs! + SECOND, `${doneNs}`);
+    assert.deepEqual(said, [
+      "Shutting down: 3 requests are being finished, for 10 s",
+      ...(left === 0 ? [] : ["3 requests could not be finished"]),
+    ]);
+  }
+});
 
 Deno.test("SIGTERM under load: controller and worker finish what they have, and end with 0", async () => {
   await using processes = new Processes();

@@ -42,6 +42,32 @@ Deno.test("a controller without workers takes those that are listed later, and t
   }
 });
 
+Deno.test("a list takes no worker away that was named, and what is wrong with it is said once", async () => {
+  await using processes = new Processes();
+  const directory = await Deno.makeTempDir();
+  try {
+    const list = `${directory}/workers.txt`;
+    const [named, listed] = [await processes.worker(), await processes.worker()];
+    await Deno.writeTextFile(list, listed.address);
+    const { process } = await processes.controllerOf(`${named.address},@${list}`);
+    await process.printed("Worker 1 1 GPUs");
+    await Deno.writeTextFile(list, "not an address at all:x");
+    for (let times = 1; times <= 3; times++) {
+      process.signal("SIGHUP");
+      await process.printed(new RegExp(`(Reading the lists of workers again[^]*){${times}}`));
+    }
+    await process.printed("its workers stay as they were");
+    await Deno.writeTextFile(list, "");
+    process.signal("SIGHUP");
+    await process.printed(`Worker ${listed.address} is not listed any more`);
+    assert.ok(process.stdout.includes(`@${list} can be read again`));
+    assert.equal(process.stderr.split("cannot read the list of workers").length, 2);
+    assert.ok(!process.stdout.includes(`Worker ${named.address} is not listed`));
+  } finally {
+    await Deno.remove(directory, { recursive: true });
+  }
+});
+
 Deno.test("a worker that joins is refused where the controller does not expect it, and tries on", async () => {
   await using processes = new Processes();
   const worker = await processes.worker();

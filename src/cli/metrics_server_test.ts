@@ -27,6 +27,15 @@ Deno.test("other machines may read metrics with the token, or where no token is 
   assert.equal(await ask(secret, there, `Bearer ${TOKEN}`), 200);
 });
 
+Deno.test("there are metrics at one path, to be read", async () => {
+  const handle = metricsHandler({ token: null, insecure: false }, exposition);
+  const ask = async (path: string, method: string) =>
+    (await handle(new Request(`http://localhost${path}`, { method }), "127.0.0.1")).status;
+  assert.equal(await ask("/metrics", "HEAD"), 200);
+  assert.equal(await ask("/metrics", "POST"), 405);
+  assert.equal(await ask("/", "GET"), 404);
+});
+
 Deno.test("those who ask at the same time are given the same text", async () => {
   let reads = 0;
   const counting = {

@@ -46,6 +46,11 @@ Deno.test("a good machine has nothing to be done", () => {
   }
 });
 
+Deno.test("no limit on open files is none that is too low", () => {
+  const unlimited = { "/proc/self/limits": LIMITS.replaceAll("NUMBER", "unlimited") };
+  assert.equal(byName(systemChecks(machine({}, unlimited)), "Open files").level, "ok");
+});
+
 Deno.test("each shortcoming of a machine is a warning with the command against it", () => {
   const few = { "/proc/self/limits": LIMITS.replaceAll("NUMBER", "1024") };
   const fewNow = {

@@ -2,10 +2,11 @@
  * Decides which models are loaded onto which GPUs.
  *
  * A request adds demand to its model: its batch-1 execution time divided by the time that it has, which is
- * the fraction of a GPU that it needs. A model's demand is divided among the GPUs that hold it. Demand
- * beyond a GPU's full time is unserved, and so is the demand of a model that no GPU holds. The model with
- * the most unserved demand is loaded next, onto the least loaded GPU that may take a load and has room.
- * Models without unserved demand are never loaded.
+ * the fraction of a GPU that it needs; at most 25 ms count, so that weights are on their way long before
+ * requests would be late. A model's demand is divided among the GPUs that hold it. Demand beyond a GPU's
+ * full time is unserved, and so is the demand of a model that no GPU holds. The model with the most
+ * unserved demand is loaded next, onto the least loaded GPU that may take a load and has room. Models
+ * without unserved demand are never loaded.
  */
 import type { Clock } from "../../core/clock.ts";
 import { MS } from "../../core/clock.ts";
@@ -27,6 +28,11 @@ const MAX_CANDIDATES = 4;
  * popular.
  */
 const MIN_TIME_NS = MS;
+/**
+ * A request with more time counts as if it had this much. Else the queue for a GPU would be as long as
+ * requests can wait before its model seemed to need another. The value is that of the original Clockwork.
+ */
+const MAX_TIME_NS = 25 * MS;
 
 export class Loads<R extends Request> {
   readonly #clock: Clock;
@@ -71,7 +77,8 @@ export class Loads<R extends Request> {
   addDemand(model: Model<R>, request: R, sign: 1 | -1): void {
     // Computed from the request alone: the same amount is subtracted later, when the model may have other
     // times.
-    const timeNs = Math.max(request.deadlineNs - request.arrivalNs, MIN_TIME_NS);
+    const hasNs = request.deadlineNs - request.arrivalNs;
+    const timeNs = Math.min(MAX_TIME_NS, Math.max(hasNs, MIN_TIME_NS));
     model.demanding += sign;
     model.urgency = model.demanding === 0 ? 0 : model.urgency + sign / timeNs;
     const count = model.placements.length;

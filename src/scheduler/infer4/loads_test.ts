@@ -79,3 +79,25 @@ Deno.test("a model that no worker has for a while is loaded when one has it agai
   }
   assert.ok(goodOf(made, 0) > 15, `${goodOf(made, 0)} of 20`);
 });
+
+Deno.test("a model that one GPU could hardly serve gets another before its requests are late", () => {
+  const made = cluster();
+  // Its batches take as long as its requests would one by one.
+  const slow = { ...RESNET50, batchSizes: [1], execNs: [RESNET50.execNs[0]!] };
+  for (let gpu = 0; gpu < 2; gpu++) made.addGpu(gpu);
+  made.setModel(0, slow);
+  made.submit(0, 100 * MS);
+  made.clock.advance(50 * MS);
+  assert.equal(made.holders(0), 1);
+  // 303 a second, as many as it can serve at most, and some more at first.
+  for (let i = 0; i < 12; i++) made.submit(0, 100 * MS);
+  for (let i = 0; i < 300; i++) {
+    made.submit(0, 100 * MS);
+    made.clock.advance(3.3 * MS);
+  }
+  assert.equal(made.holders(0), 2);
+  const latencies = made.requests.slice(50).map(({ answeredNs, arrivalNs }) =>
+    answeredNs - arrivalNs
+  );
+  assert.ok(Math.max(...latencies) < 10 * MS, `${Math.max(...latencies)}`);
+});

@@ -12,12 +12,12 @@ import { Gpu, Model, type WeightsWork } from "./state.ts";
 const SPEC: ModelSpec = {
   ...RESNET50,
   weightsPages: 5,
-  execNs: [10 * MS],
+  execNs: [2.5 * MS],
   batchSizes: [1],
   loadWeightsNs: MS,
 };
 /** Asks for a tenth of a GPU. */
-const REQUEST: Request = { modelId: 0, arrivalNs: 0, deadlineNs: 100 * MS, inputBytes: 0 };
+const REQUEST: Request = { modelId: 0, arrivalNs: 0, deadlineNs: 25 * MS, inputBytes: 0 };
 
 function rig(gpuPages: readonly number[]) {
   const clock = new VirtualClock();

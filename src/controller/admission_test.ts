@@ -68,6 +68,46 @@ Deno.test("quiet users are forgotten, however many there were", () => {
   assert.equal(users.admit(5, laterNs + SECOND, SECOND, SECOND, 1), null);
 });
 
+Deno.test("a user is forgotten neither while it waits for answers nor while it has used up its rate", () => {
+  const users = admission({}, [[2, { ratePerSecond: 0.01, burst: 3 }]]);
+  const ask = (user: number, nowNs: number) => users.admit(user, nowNs, MS, 100 * MS, 1);
+  assert.equal(ask(1, 0), null);
+  for (let i = 0; i < 3; i++) {
+    assert.equal(ask(2, 0), null);
+    users.answered(2, MS);
+  }
+  for (let s = 1; s < 120; s++) {
+    assert.equal(ask(3, s * SECOND), null);
+    users.answered(3, MS);
+  }
+  // It has got one back since, and would have three if it were new.
+  assert.equal(ask(2, 120 * SECOND), null);
+  assert.match(ask(2, 120 * SECOND)!, /more than its 0.01 requests a second/);
+  users.answered(1, MS);
+  users.answered(2, MS);
+});
+
+Deno.test("who asks all the time does not keep others from being forgotten, and is alone then", () => {
+  const users = admission({});
+  const ask = (user: number, atS: number) => users.admit(user, atS * SECOND, MS, 100 * MS, 1);
+  ask(1, 0);
+  ask(2, 0);
+  users.answered(2, MS);
+  for (let s = 1; s < 70; s++) {
+    assert.equal(ask(1, s), null);
+    users.answered(1, MS);
+  }
+  for (let i = 0; i < 100; i++) assert.equal(ask(1, 70), null);
+});
+
+Deno.test("who has nothing waiting is not refused, whatever others have", () => {
+  const users = admission({});
+  for (let i = 0; i < 100; i++) users.admit(1, 0, MS, 100 * MS, 1);
+  // It takes more of the time that it has than is left to competing users.
+  assert.equal(users.admit(2, 0, 9 * MS, 10 * MS, 1), null);
+  assert.match(users.admit(2, 0, 9 * MS, 10 * MS, 1)!, /user 2 has its share of the GPUs/);
+});
+
 /** One user asks for three times what the GPU can do, another for little; how many of its are good. */
 function compete(greedyUser: number, modestUser: number) {
   const cluster = new Cluster();

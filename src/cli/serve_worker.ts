@@ -12,6 +12,7 @@ import type { Backend } from "../worker/backend.ts";
 import { ConfigError, readWorkerConfig, type WorkerConfig } from "../worker/config.ts";
 import { ModelDirs } from "../worker/model_dirs.ts";
 import { WorkerServer } from "../worker/server.ts";
+import type { Accept } from "../wire/link.ts";
 import { type Address, formatAddress, listen, type Listener, parseAddress } from "../wire/tcp.ts";
 import {
   accessOf,
@@ -157,11 +158,23 @@ export async function serveWorker(
   const setup = readConfig(options.config, log);
   const { config } = setup;
   const clock = new SystemClock();
-  const logs = openWorkerLogs(config, clock, log);
   const stop = new StopSignals();
   const backend = await Promise.race([openBackend(clock, setup), stop.stopped]);
   // Opening a device cannot be interrupted otherwise.
   if (backend === undefined) Deno.exit(0);
+  let refused = 0;
+  const listener = options.join !== undefined ? null : listenFor(
+    (link) => server.accept(link),
+    options,
+    credentials,
+    clock,
+    (peer, reason) => {
+      refused++;
+      log(`Refused a connection from ${peer}: ${reason}`);
+    },
+  );
+  // Only now: those that are there may be of a worker that has the port.
+  const logs = openWorkerLogs(config, clock, log);
   const metrics = options.metrics === undefined ? null : new WorkerMetrics(() => server.view());
   const telemetry = both(logs?.telemetry, metrics);
   const uploadDir = uploadsIn(options);
@@ -174,7 +187,6 @@ export async function serveWorker(
     telemetry,
     uploads,
   });
-  let refused = 0;
   const metricsServer = options.metrics === undefined
     ? null
     : await serveMetrics(options.metrics, accessOf(credentials, options), [
@@ -182,14 +194,10 @@ export async function serveWorker(
       ...metrics!.metrics(),
       ...networkMetrics(() => server.peers(), () => refused),
     ]);
-  let listener: Listener | null = null;
-  if (options.join === undefined) {
-    listener = listenFor(server, options, credentials, clock, (peer, reason) => {
-      refused++;
-      log(`Refused a connection from ${peer}: ${reason}`);
-    });
+  if (listener !== null) {
     log(`IO service thread listening on ${formatAddress(listener.address)}`);
-  } else {
+  }
+  if (options.join !== undefined) {
     log(`Joining controller ${formatAddress(options.join)}`);
     joinController(options.join, clock, stop, log, server.accept, credentials);
   }
@@ -226,7 +234,7 @@ function both(
 }
 
 function listenFor(
-  server: WorkerServer,
+  accept: Accept,
   options: ServeOptions,
   credentials: Credentials,
   clock: Clock,
@@ -244,7 +252,7 @@ function listenFor(
         ...limitsOf(options),
         onRefused,
       },
-      server.accept,
+      accept,
     );
   } catch (error) {
     throw new CliError((error as Error).message);

@@ -1,6 +1,6 @@
 /** A worker's own logs, as its configuration enables them. */
 import assert from "node:assert/strict";
-import { Processes } from "../testing.ts";
+import { HOST, Processes } from "../testing.ts";
 
 Deno.test("a worker that is told to logs its actions and their tasks, and all of them by its end", async () => {
   await using processes = new Processes();
@@ -39,6 +39,30 @@ Deno.test("a worker that is told to logs its actions and their tasks, and all of
       assert.equal(exec?.["duration"], worker_exec_duration);
       assert.equal(exec?.["batch_size"], batch_size);
     }
+  } finally {
+    await Deno.remove(directory, { recursive: true });
+  }
+});
+
+Deno.test("a worker that finds its port taken leaves the logs alone: they may be those of who has it", async () => {
+  await using processes = new Processes();
+  const directory = await Deno.makeTempDir();
+  try {
+    const config = `${directory}/worker.cfg`;
+    await Deno.writeTextFile(
+      config,
+      `enable_action_telemetry = true\ntelemetry_log_dir = ${
+        JSON.stringify(`${directory}/logs`)
+      }\n`,
+    );
+    const worker = await processes.worker(["worker-dummy", "-c", config]);
+    const path = `${directory}/logs/clockwork_worker_action_log.tsv`;
+    const { ino } = await Deno.stat(path);
+    const again = ["worker-dummy", "-c", config, "--host", HOST, "-p", `${worker.port}`];
+    const { code, stderr } = await processes.start(again).ended;
+    assert.equal(code, 1);
+    assert.match(stderr, /the port is in use/);
+    assert.equal((await Deno.stat(path)).ino, ino);
   } finally {
     await Deno.remove(directory, { recursive: true });
   }

@@ -4,7 +4,7 @@
  * A model is `NAME/model.onnx` with `NAME/model.json` beside it; the emulated worker needs only the
  * second. `docs/models.md` describes the format for users.
  */
-import { basename, dirname, isAbsolute, join, resolve } from "node:path";
+import { basename, dirname, isAbsolute, join } from "node:path";
 import { z } from "zod";
 import type { DataType, TensorSpec } from "./backend.ts";
 import { type ModelDirs, ModelFileError } from "./model_dirs.ts";
@@ -15,8 +15,6 @@ export { MAX_PATH_LENGTH, ModelFileError } from "./model_dirs.ts";
 export const MAX_MODEL_JSON_BYTES = 1024 * 1024;
 /** A protobuf message, hence an ONNX file without external data, cannot be larger. */
 export const MAX_ONNX_BYTES = 2 ** 31 - 1;
-/** More models than this in one folder are not listed. */
-const MAX_LISTED_MODELS = 100_000;
 /** No tensor of a request may be larger; it also keeps products of dimensions exact. */
 const MAX_TENSOR_BYTES = 2 ** 31 - 1;
 
@@ -81,8 +79,6 @@ const modelJsonSchema = z.strictObject({
 
 /** One input or output as `model.json` declares it; `"batch"` stands for the batch dimension. */
 export type TensorDeclaration = z.infer<typeof tensorSchema>;
-/** Times of one model on one kind of device; `exec_ns` is keyed by batch size. */
-export type ProfileJson = z.infer<typeof profileSchema>;
 /** The contents of a `model.json`; every field but the last may be absent from the file. */
 export type ModelJson = z.infer<typeof modelJsonSchema>;
 
@@ -260,39 +256,6 @@ export function writeModelJson(jsonPath: string, json: ModelJson): void {
     }
     throw error;
   }
-}
-
-/** A model of {@link listModels}. */
-export interface ListedModel {
-  readonly name: string;
-  /** `DIR/NAME/model`: the path that names it, without an extension. */
-  readonly path: string;
-}
-
-/**
- * The models of a directory: each folder in it that holds `model.onnx` or `model.json`, by name.
- *
- * @throws {ModelFileError} when the directory cannot be read or holds too many.
- */
-export function listModels(directory: string): ListedModel[] {
-  const models: ListedModel[] = [];
-  try {
-    for (const entry of Deno.readDirSync(directory)) {
-      if (entry.isFile) continue;
-      const path = join(resolve(directory), entry.name, "model");
-      if (!isFile(path + ".onnx") && !isFile(path + ".json")) continue;
-      if (models.push({ name: entry.name, path }) > MAX_LISTED_MODELS) {
-        throw new ModelFileError(`${directory} holds more than ${MAX_LISTED_MODELS} models`);
-      }
-    }
-  } catch (error) {
-    if (error instanceof ModelFileError) throw error;
-    throw new ModelFileError(
-      `cannot list models in ${directory}: ${(error as Error).message}; set ` +
-        "CLOCKWORK_MODEL_DIR to a folder of NAME/model.onnx or NAME/model.json",
-    );
-  }
-  return models.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
 }
 
 /**

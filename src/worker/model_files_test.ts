@@ -3,7 +3,6 @@ import { join } from "node:path";
 import { ModelDirs } from "./model_dirs.ts";
 import {
   declaredSpecs,
-  listModels,
   MAX_MODEL_JSON_BYTES,
   ModelFileError,
   type ModelJson,
@@ -154,16 +153,6 @@ Deno.test("writing replaces the whole file, leaves nothing behind and reads back
       "model.onnx",
     ]);
     assert.throws(() => writeModelJson(join(dir, "none", "model.json"), EXAMPLE));
-  });
-});
-
-Deno.test("listing gives folders with a model, sorted, without extension", () => {
-  withModels((dir) => {
-    assert.deepEqual(listModels(dir), [
-      { name: "a", path: join(dir, "a", "model") },
-      { name: "b", path: join(dir, "b", "model") },
-    ]);
-    assert.match(refusal(() => listModels(join(dir, "none"))), /CLOCKWORK_MODEL_DIR/);
   });
 });
 

@@ -116,7 +116,3 @@ export function encodeModel(model: Model): Uint8Array<ArrayBuffer> {
 export function dimsOf(tensor: Tensor): number[] {
   return (tensor.dims ?? []).map(Number);
 }
-
-export function findAttribute(node: Node, name: string): Attribute | undefined {
-  return node.attribute?.find((attribute) => attribute.name === name);
-}

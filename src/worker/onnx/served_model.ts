@@ -9,7 +9,7 @@ import type { GraphPlan } from "./plan.ts";
 import { OperationError, type ThreadSpan } from "./protocol.ts";
 
 /** Seed of the inputs that nobody sent; request i of a batch gets the i-th seed from here. */
-export const INPUT_SEED = 2020;
+const INPUT_SEED = 2020;
 
 /** Copy that exists while a model is loaded, to warm it up and measure it. */
 export const TRIAL_COPY = -1;

@@ -96,7 +96,7 @@ interface NodeOrt {
 }
 
 /** What the native ONNX Runtime makes of one batch: the bytes of each output, of the whole batch. */
-export async function nativeOutputs(
+async function nativeOutputs(
   loaded: BackendModel,
   blobs: readonly Uint8Array[],
 ): Promise<ArrayBuffer[]> {

@@ -388,9 +388,6 @@ export class Client implements LinkHandler {
     if (standing === "gone") {
       return this.#refuse(this.#models.whyGone(pending.model!), RequestStatus.invalidRequest, done);
     }
-    if (standing === "unknown" && pending.waitsUntilNs === -Infinity) {
-      return this.#refuse(`never sent: ${this.#lostBecause}`, RequestStatus.unavailable, done);
-    }
     this.#note(pending);
     if (standing === "current") this.#send(pending, nowNs);
     else this.#expireInTime(pending);

@@ -525,6 +525,16 @@ Deno.test("an unload by number, while nothing is known of numbers, forgets no mo
   assert.deepEqual(rig.inferred, [1]);
 });
 
+Deno.test("an unload by number is not sent again: the number may be another's by then", () => {
+  const rig = new Rig();
+  rig.load("a", 1, 0);
+  rig.client.unloadModels(0, 1, rig.into("unload"));
+  rig.reconnect();
+  assert.deepEqual(rig.outcomes, [`unload ${UNDECIDED}`]);
+  rig.list([0, "b"]);
+  assert.deepEqual(rig.link.sentOf("UnloadModelRequest"), []);
+});
+
 Deno.test("loads that fail for now are tried for half a minute, one at a time", () => {
   const retries: string[] = [];
   const rig = new Rig({ onRetry: (message) => retries.push(message) });

@@ -42,14 +42,14 @@ function echo(options: Partial<ListenOptions> = {}) {
 }
 
 /** A client whose answers and end can be awaited. */
-async function client(listener: Listener) {
+async function client(listener: Listener, signal?: AbortSignal) {
   const { promise: closed, resolve: onClose } = Promise.withResolvers<string>();
   let onMessage: (message: AnyMessage) => void = () => {};
   let link: Link | undefined;
   await connect(
     listener.address,
     new VirtualClock(),
-    { role: "client", peerRoles: ["controller"] },
+    { role: "client", peerRoles: ["controller"], ...(signal === undefined ? {} : { signal }) },
     (made) => {
       link = made;
       return { onMessage: (message) => onMessage(message), onClose };
@@ -227,19 +227,33 @@ Deno.test("a peer that is sent too much while it sends still learns why it was c
 });
 
 Deno.test("an attempt to connect to one that does not say Hello can be given up", async () => {
-  using silent = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  for (const early of [true, false]) {
+    using silent = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+    const abort = new AbortController();
+    const attempt = connect(
+      { hostname: "127.0.0.1", port: (silent.addr as Deno.NetAddr).port },
+      new VirtualClock(),
+      { role: "client", peerRoles: ["controller"], signal: abort.signal },
+      () => assert.fail("it never said who it is"),
+    );
+    const conn = await silent.accept();
+    const buffer = new Uint8Array(1000);
+    // Before it has said Hello, or while it waits for ours.
+    if (!early) await conn.read(buffer);
+    abort.abort();
+    // Once the other side hangs up, as one that is told Goodbye does.
+    while (await conn.read(buffer) !== null);
+    conn.close();
+    await assert.rejects(attempt, /did not take the connection: the attempt was given up/);
+  }
+});
+
+Deno.test("a link that has been made stays, whatever becomes of the attempt", async () => {
+  const { listener } = echo();
   const abort = new AbortController();
-  const attempt = connect(
-    { hostname: "127.0.0.1", port: (silent.addr as Deno.NetAddr).port },
-    new VirtualClock(),
-    { role: "client", peerRoles: ["controller"], signal: abort.signal },
-    () => assert.fail("it never said who it is"),
-  );
-  const conn = await silent.accept();
+  const peer = await client(listener, abort.signal);
   abort.abort();
-  // Once the other side hangs up, as one that is told Goodbye does.
-  const buffer = new Uint8Array(1000);
-  while (await conn.read(buffer) !== null);
-  conn.close();
-  await assert.rejects(attempt, /did not take the connection: the attempt was given up/);
+  assert.equal((await peer.ask(1, new Uint8Array(5))).payload.length, 5);
+  await peer.close();
+  listener.close();
 });

@@ -72,6 +72,8 @@ export class Uploads {
   readonly #store: UploadStore;
   readonly #limits: UploadLimits;
   readonly #active = new Set<Active>();
+  /** Those that wait until it is known whether there is room. */
+  readonly #waiting = new Set<{ readonly requester: Requester }>();
 
   constructor(clock: Clock, store: UploadStore, limits: UploadLimits) {
     this.#clock = clock;
@@ -147,9 +149,11 @@ export class Uploads {
   /** Forgets what a controller that is gone has begun. */
   abandon(requester: Requester): void {
     for (const upload of this.#active) if (upload.requester === requester) this.#drop(upload);
+    for (const one of this.#waiting) if (one.requester === requester) this.#waiting.delete(one);
   }
 
   close(): void {
+    this.#waiting.clear();
     for (const upload of this.#active) this.#drop(upload);
   }
 
@@ -164,9 +168,14 @@ export class Uploads {
     const path = uploadPath(model_name, files);
     if (this.#store.filesOf(path) !== null) return done(true);
     const start = () => done(this.#start(id, path, files, requester) || false);
+    if (this.#lackOfRoom(uploadBytes(files)) === "") return start();
     // Somebody may have removed uploads by hand.
-    if (this.#lackOfRoom(uploadBytes(files)) !== "") this.#store.refresh(start);
-    else start();
+    const one = { requester };
+    this.#waiting.add(one);
+    this.#store.refresh(() => {
+      if (this.#waiting.delete(one)) start();
+      else done("its controller has left");
+    });
   }
 
   /** Why it cannot be taken; "" when it has begun. */

@@ -261,6 +261,31 @@ Deno.test("a worker that seems to be full looks whether it is", () => {
   assert.equal(looks.length, 1);
 });
 
+Deno.test("a controller that leaves while a worker looks whether it is full has begun nothing", () => {
+  for (const how of ["stays", "leaves", "closed"]) {
+    const { store, begin, end, uploads, requester } = rig({ maxTotalBytes: ONNX.size });
+    const looks: (() => void)[] = [];
+    store.refresh = (done) => void looks.push(done);
+    begin([ONNX]);
+    const answers: string[] = [];
+    const owner: Requester = {
+      ...requester(),
+      onSuccess: () => answers.push("begun"),
+      onFailure: (_action, _status, message) => answers.push(message),
+    };
+    const header = { upload_id: 2, model_name: "net2", files: [ONNX] };
+    const payload = new Uint8Array(0);
+    uploads.submit({ kind: "BeginUpload", id: 0, header, payload }, owner, () => new Set());
+    assert.deepEqual([looks.length, answers.length], [1, 0]);
+    end(0);
+    if (how === "leaves") uploads.abandon(owner);
+    if (how === "closed") uploads.close();
+    looks[0]!();
+    assert.deepEqual(answers, [how === "stays" ? "begun" : "its controller has left"], how);
+    assert.equal(store.partial, how === "stays" ? 1 : 0, how);
+  }
+});
+
 Deno.test("each limit is refused with what to do", () => {
   const small = rig({ maxUploadBytes: 100 });
   assert.match(small.begin([ONNX]), /has 65546 bytes, and .* 100 at most: raise --max-upload-size/);

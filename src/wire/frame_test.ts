@@ -157,6 +157,19 @@ Deno.test("frames of any size survive any chunks", () => {
   );
 });
 
+Deno.test("thousands of small frames arrive, wherever the memory for them ends", () => {
+  const sizes = Array.from({ length: 3000 }, (_, id) => id % 50);
+  const stream = join(sizes.map((size, id) => request(id, size)));
+  for (const chunk of [stream.length, STAGING_BYTES, 4096, 4099]) {
+    const { frames, error } = outcome(split(stream, [chunk]));
+    assert.equal(error, undefined);
+    const arrived = frames as Frame["message"][];
+    assert.deepEqual(arrived.map(({ id }) => id), sizes.map((_, id) => id));
+    assert.deepEqual(arrived.map(({ payload }) => payload.length), sizes);
+    assert.deepEqual(arrived[2999]!.payload, request(2999, 49).slice(-49));
+  }
+});
+
 Deno.test("a header larger than the staging memory arrives, whatever follows it", () => {
   const models = Array.from({ length: 5000 }, (_, i) => ({
     model_id: i,
@@ -193,6 +206,13 @@ Deno.test("a large payload is read right into the array that the handler gets", 
   const { payload } = parser.next()!.message;
   assert.equal(payload.buffer, target.buffer);
   assert.deepEqual(payload, bytes.subarray(bytes.length - 300_000));
+});
+
+Deno.test("a parser has little memory until a read has filled it", () => {
+  const parser = new FrameParser();
+  assert.equal(parser.target().length, 4096);
+  for (const _ of parser.feed(join([1, 2, 3].map((id) => request(id, 2000)))));
+  assert.equal(parser.target().length, STAGING_BYTES);
 });
 
 Deno.test("the memory of a large header is not kept", () => {
@@ -331,7 +351,7 @@ Deno.test("ids must be exact numbers, and times within 36 years", () => {
 Deno.test("unknown kinds and foreign protocols are refused in words", () => {
   assert.equal(refusal(raw(200, pack({}))), "unknown message kind 200");
   // Shorter than any frame: whoever sent it would wait for an answer.
-  for (const text of ["GET / HTTP/1.1\r\n\r\n", "hi\n", "CW\x02"]) {
+  for (const text of ["GET / HTTP/1.1\r\n\r\n", "hi\n", "CW\x02", "CV\x01", "DW\x01"]) {
     const bytes = new TextEncoder().encode(text);
     assert.match(refusal(bytes), /^not a Clockwork frame: .* on the right port\?$/);
   }

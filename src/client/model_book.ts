@@ -143,9 +143,9 @@ export class ModelBook {
     }
   }
 
-  /** Copies were unloaded by their ids: they are not to be loaded again. */
+  /** Records that copies were unloaded by id, so that they are not loaded again. */
   unloaded(firstId: number, copies: number): void {
-    // Until ids are known to be right, these may be another's.
+    // Until ids have been checked, these may belong to other models.
     if (!this.checked) return;
     const isOne = (handle: Handle | null) =>
       handle !== null && handle.id >= firstId && handle.id < firstId + copies &&

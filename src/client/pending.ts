@@ -12,7 +12,7 @@ export abstract class Pending {
   sent = false;
   /** Whether the present connection has it. */
   underWay = false;
-  /** Connections that were lost while they had it. */
+  /** Number of connections that were lost while it was under way. */
   losses = 0;
   /** Ends its waiting for a connection, or for its next try; null while it waits for neither. */
   timer: Timer | null = null;
@@ -28,7 +28,7 @@ export abstract class Pending {
    * Infinity. -Infinity for one that must not wait, as only the controller knows its deadline.
    */
   abstract readonly waitsUntilNs: number;
-  /** After so many losses it waits no more. */
+  /** After this many losses it settles instead of waiting again. */
   abstract readonly maxLosses: number;
   /** Whether it is tried again while the controller initializes. */
   abstract readonly retried: boolean;
@@ -38,8 +38,8 @@ export abstract class Pending {
   }
 
   /**
-   * What the controller could not read of it; null if nothing. To send it would end the connection, and
-   * with it what else waits; sent again with what waits, it would end the next one too.
+   * What is wrong with its header; null if nothing. A header that breaks the protocol would end this
+   * connection, and every later one on which it is sent again.
    */
   abstract problem(): string | null;
   abstract send(link: Link, nowNs: number): void;
@@ -67,7 +67,7 @@ const NOTHING = {};
 export class PendingInfer extends Pending {
   readonly expects = "InferResponse";
   readonly afterCheck = false;
-  /** It is sent once more: an input that is more than the controller reads would end every connection. */
+  /** Sent at most twice: an input larger than the controller accepts ends each connection it is sent on. */
   readonly maxLosses = 2;
   readonly retried = false;
   readonly waitsUntilNs: number;

@@ -158,7 +158,7 @@ export class ClockworkClient {
     return this.#closed ??= new Promise((resolve) =>
       this.callbacks.close(() => {
         this.#onClosed();
-        // An upload that was reading its file: the clock may have ended by which it would be refused.
+        // For example an upload that is reading its file: a refusal needs the clock, which may have ended.
         for (const giveUp of this.#waiting) giveUp();
         resolve();
       })

@@ -20,7 +20,7 @@ const HASHED_BYTES = 1024 * 1024;
 export async function modelFiles(path: string): Promise<UploadSource[]> {
   const found = await list(path);
   if (found.length > MAX_UPLOAD_FILES) {
-    // Before all are read: it may be a folder of other things that has a model, too.
+    // Checked before reading: it may be a folder of other files that happens to contain a model.
     throw new UploadFileError(
       `${path} has ${found.length} files; an upload has at most ${MAX_UPLOAD_FILES}`,
     );

@@ -14,7 +14,7 @@ export const MS = 1_000_000;
 /** Nanoseconds in a second. */
 export const SECOND = 1_000_000_000;
 
-/** No time, and no duration, is longer: 36 years, within which numbers lie 256 ns apart at most. */
+/** The longest time or duration: 36 years. Numbers up to it are at most 256 ns apart. */
 export const MAX_TIME_NS = 2 ** 60;
 
 /** A pending call made by {@link Clock.at}. */

@@ -43,7 +43,7 @@ export class SystemClock implements Clock {
   at(timeNs: number, fn: () => void): Timer {
     if (this.#closed) return { cancel: () => {} };
     // A call for now made by a due call waits for the next turn, or a chain of them would starve I/O.
-    // Not by a nanosecond: added to the time of a process of 104 days, that can be nothing.
+    // A nanosecond would not do: after 104 days, adding it may leave the number unchanged.
     const dueNs = Math.max(timeNs, this.#firingNs + US);
     const timer = this.#queue.add(dueNs, fn);
     if (dueNs < this.#armedNs && !this.#arming) {

@@ -163,7 +163,7 @@ export class Connection implements Link {
     this.#send("Goodbye", 0, { message: toldPeer.slice(0, 4096) }, NO_PAYLOAD, () => {
       this.#stream.closeWrite().catch((error) => this.#end(`write failed: ${messageOf(error)}`));
     });
-    // The Goodbye may have been more than all peers together may leave unread.
+    // The Goodbye may have exceeded the budget that all peers share, which ends this link.
     if (this.#ended) return;
     this.#patience?.cancel();
     this.#endWhenStalled(this.#clock.now() + CLOSE_LIMIT_NS);

@@ -8,7 +8,7 @@ import type { Header, ModelFacts, Signature } from "../../wire/messages.ts";
 import { signatureProblem } from "../../wire/signature.ts";
 import type { Result, WorkerPeer } from "../worker_peer.ts";
 
-/** A load may start whenever it can: within a month. */
+/** How long a load may wait before it starts: a month, in effect without a limit. */
 const LOAD_WINDOW_NS = 30 * 86_400 * SECOND;
 
 type WorkerState = Header<"GetWorkerStateResult">;

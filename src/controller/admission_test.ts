@@ -159,3 +159,31 @@ Deno.test("what a user is refused is answered with a status of its own and the r
   assert.equal(status(taken), 0);
   assert.equal(refusal(refused), "9 user 9 asks for more than its 10 requests a second");
 });
+
+Deno.test("shares are of the GPUs that there are now", () => {
+  const cluster = new Cluster();
+  const first = cluster.addWorker({ gpus: 3 });
+  const { client } = cluster.addClient();
+  cluster.serve(client, "2/a");
+  let id = 0;
+  /** How many requests of 3 ms may wait for 100 ms at once, while another user has one waiting. */
+  const taken = () => {
+    const [greedy, modest] = [cluster.addRawClient(), cluster.addRawClient()];
+    modest.infer(id++, { user_id: 1 });
+    const from = id;
+    while (id < from + 200) greedy.infer(id++, { user_id: 2 });
+    cluster.run();
+    return greedy.received.filter(({ kind, header }) =>
+      kind !== "ErrorResponse" || header.status !== 9
+    ).length;
+  };
+  // Of 0.6 × 100 ms of each GPU, half is its share; the other has taken 3 ms.
+  assert.equal(taken(), 59);
+  const second = cluster.addWorker({ gpus: 1 });
+  cluster.run();
+  assert.equal(taken(), 79);
+  first.link.cut();
+  cluster.run();
+  assert.equal(taken(), 19);
+  second.link.cut();
+});

@@ -2,19 +2,17 @@
 import { Random } from "../core/random.ts";
 
 export class GeneratedInputs {
-  readonly #made = new Map<number, Uint8Array>();
+  /** The largest so far. Smaller ones are its beginning, so that many sizes take no more memory. */
+  #largest = new Uint8Array(0);
 
   /** Numbers in [0, 1), the same each time. */
   of(bytes: number): Uint8Array {
-    let input = this.#made.get(bytes);
-    if (input === undefined) {
-      const random = new Random(bytes);
-      const floats = Float32Array.from({ length: bytes >> 2 }, () => random.float());
-      input = new Uint8Array(bytes);
-      input.set(new Uint8Array(floats.buffer));
-      this.#made.set(bytes, input);
+    if (bytes > this.#largest.length) {
+      const random = new Random(1);
+      const floats = Float32Array.from({ length: Math.ceil(bytes / 4) }, () => random.float());
+      this.#largest = new Uint8Array(floats.buffer);
     }
-    return input;
+    return this.#largest.subarray(0, bytes);
   }
 
   /**

@@ -38,6 +38,11 @@ Deno.test("service resumes when the only worker is back, with its models or with
     cluster.run();
     assert.equal(loads().length - loadsBefore, keepsModels ? 0 : 1);
     assert.equal(status(run(cluster, cluster.infer(client, model!))), 0, "it serves again");
+    assert.deepEqual(
+      cluster.requests.map(({ cold }) => cold),
+      [true, true, true],
+      "its weights were lost with it",
+    );
   }
 });
 

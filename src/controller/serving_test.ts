@@ -488,6 +488,10 @@ Deno.test("ECHO and DIRECT answer clients; STRESS keeps GPUs busy without any", 
   const busy = cluster.lines.filter((line) => /GPU\d Infer .* utilization=0\.[89]/.test(line));
   assert.equal(busy.length, 2, cluster.lines.join("\n"));
   assert.equal(cluster.requests.length, 0);
+  assert.ok(
+    cluster.actions.every(({ goodput }) => goodput === 1),
+    "there is nobody to be late for",
+  );
   worker.link.cut();
   const { length } = cluster.actions;
   cluster.run(10 * SECOND);

@@ -46,7 +46,6 @@ export class Prospects<R extends Request> {
     const { placements } = model;
     let best: Gpu<R> | undefined;
     let bestNs = Infinity;
-    if (model.probeFrom >= placements.length) model.probeFrom = 0;
     for (let i = 0; i < placements.length && i < MAX_PROBES; i++) {
       const placement = placements[(model.probeFrom + i) % placements.length]!;
       if (placement.state !== "loaded") continue;

@@ -72,6 +72,8 @@ interface Options extends AccessOptions, ClientLimitOptions, MetricsOptions, Con
   /** In nanoseconds. */
   readonly drain: number;
   maxRequests: number;
+  /** In MiB. */
+  maxInputs: number;
   maxModels: number;
   users?: string;
   stateDir?: string;
@@ -140,6 +142,12 @@ export function controllerCommand(): Command {
     )
     .addOption(drainOption())
     .option("--max-requests <n>", "unanswered requests", parseInteger(1, 1e8), maxRequests)
+    .option(
+      "--max-inputs <MiB>",
+      "inputs of unanswered requests, all together",
+      parseInteger(1, 1e9),
+      DEFAULT_CONTROLLER_OPTIONS.maxInputBytes / 2 ** 20,
+    )
     .option("--max-models <n>", "models, copies included", parseInteger(1, 1e6), maxModels)
     .option(
       "--state-dir <directory>",
@@ -230,6 +238,7 @@ async function runController(
       maxBatchSize: options.maxBatch,
       generateInputs: options.generateInputs,
       maxRequests: options.maxRequests,
+      maxInputBytes: options.maxInputs * 2 ** 20,
       maxModels: options.maxModels,
       maxUploadBytes: options.maxUploadSize * 2 ** 20,
       users,

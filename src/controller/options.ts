@@ -9,6 +9,8 @@ export interface ControllerOptions {
   readonly generateInputs: boolean;
   /** Unanswered requests at a time. */
   readonly maxRequests: number;
+  /** Bytes of their inputs, all together. */
+  readonly maxInputBytes: number;
   readonly users: UserPolicy;
   /** Models, copies included. */
   readonly maxModels: number;
@@ -24,6 +26,7 @@ export const DEFAULT_CONTROLLER_OPTIONS: ControllerOptions = {
   maxBatchSize: 8,
   generateInputs: false,
   maxRequests: 100_000,
+  maxInputBytes: 2 * 2 ** 30,
   users: DEFAULT_USER_POLICY,
   maxModels: 1_000_000,
   maxUploadBytes: 4 * 2 ** 30,

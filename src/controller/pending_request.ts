@@ -6,6 +6,8 @@ import type { ClientSession } from "./client_session.ts";
 export class PendingRequest implements Request {
   /** Whether it counts towards its user's limits. */
   admitted = false;
+  /** Bytes of the input that came with it: none if the controller makes it. */
+  broughtBytes = 0;
 
   constructor(
     readonly requestId: number,

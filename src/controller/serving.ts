@@ -45,6 +45,8 @@ export interface ServingOptions {
   readonly generateInputs: boolean;
   /** Unanswered requests at a time; more are refused. */
   readonly maxRequests: number;
+  /** Bytes of their inputs, all together; more are refused. */
+  readonly maxInputBytes: number;
   readonly users: UserPolicy;
 }
 
@@ -92,6 +94,8 @@ export class Serving implements SchedulerHost<PendingRequest> {
   #outputs: readonly Uint8Array[] = [];
   #succeeded = 0;
   #unanswered = 0;
+  /** Bytes of inputs that unanswered requests brought. */
+  #inputBytes = 0;
   #nextRequestId = 0;
   #inputOrigins = new Set<InputOrigin>();
   /** Why new requests are refused while accepted ones are being finished; null while they are accepted. */
@@ -211,6 +215,8 @@ export class Serving implements SchedulerHost<PendingRequest> {
     );
     counts.unanswered++;
     this.#unanswered++;
+    if (!generated) request.broughtBytes = input.length;
+    this.#inputBytes += request.broughtBytes;
     const refusal = this.#refusal(request);
     if (refusal === null) this.#scheduler.submit(request);
     else this.refuse(request, ...refusal);
@@ -355,12 +361,19 @@ export class Serving implements SchedulerHost<PendingRequest> {
   /** Why a valid request cannot be accepted now; null if it can. It has already been counted. */
   #refusal(request: PendingRequest): [Exclude<RequestStatus, 0>, string] | null {
     const { overloaded, unavailable } = RequestStatus;
-    const { maxRequests } = this.#options;
+    const { maxRequests, maxInputBytes } = this.#options;
     if (this.#draining !== null) return [unavailable, this.#draining];
     if (this.#unanswered > maxRequests) {
       return [
         overloaded,
         `${maxRequests} requests are waiting, the limit of this controller: try again later`,
+      ];
+    }
+    if (this.#inputBytes > maxInputBytes) {
+      return [
+        overloaded,
+        `the inputs of waiting requests take ${maxInputBytes} bytes, the limit of this controller: ` +
+        "try again later, or raise --max-inputs",
       ];
     }
     if (this.#workers.size === 0) return [unavailable, "no worker is connected: try again later"];
@@ -456,6 +469,7 @@ export class Serving implements SchedulerHost<PendingRequest> {
     const counts = this.#counts.get(request.modelId)!;
     counts.unanswered--;
     this.#unanswered--;
+    this.#inputBytes -= request.broughtBytes;
     if (request.admitted) this.#admission.answered(request.userId, request.costNs);
     const { requestId, userId, modelId, sloFactor, arrivalNs, deadlineNs, arrivalCount, cold } =
       request;

@@ -1,7 +1,7 @@
 /** What a controller that serves answers: to requests of all kinds, and whatever becomes of the others. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import type { Model } from "../client/model.ts";
+import { type Model, NO_INPUT } from "../client/model.ts";
 import { type Clock, MS, SECOND, US } from "../core/clock.ts";
 import { Random } from "../core/random.ts";
 import { Direct } from "../scheduler/direct.ts";
@@ -157,6 +157,29 @@ Deno.test("more requests than the limit allows are refused, and count as failure
   cluster.run(10 * SECOND);
   const summary = cluster.lines.find((line) => line.startsWith("Client throughput"));
   assert.match(summary!, /success=66\.67%/);
+});
+
+Deno.test("inputs that wait take no more memory than the limit; requests without inputs are served", () => {
+  const { cluster, client, model } = oneOfEach({ maxInputBytes: 36 });
+  assert.equal(model.inputBytes, 12);
+  const inferred = Array.from({ length: 5 }, () => cluster.infer(client, model));
+  const without = outcome<Uint8Array>((done) => client.infer(model, NO_INPUT, {}, done));
+  cluster.run(5 * MS);
+  const refused = inferred.filter(({ result }) => result !== null).map(refusal);
+  assert.deepEqual(
+    refused,
+    new Array(2).fill(
+      "9 the inputs of waiting requests take 36 bytes, the limit of this controller: try again " +
+        "later, or raise --max-inputs",
+    ),
+  );
+  cluster.run();
+  assert.equal(inferred.filter((outcome) => status(outcome) === 0).length, 3);
+  assert.equal(status(without), 0);
+  // Their memory counts no more: as many are taken as before.
+  const again = Array.from({ length: 3 }, () => cluster.infer(client, model));
+  cluster.run();
+  assert.deepEqual(again.map(status), [0, 0, 0]);
 });
 
 Deno.test("models can be loaded while others are served, and failing to harms nothing", () => {

@@ -47,6 +47,8 @@ export class Models {
   #nextId = 0;
   /** Loads that have not ended. */
   readonly #loading = new Set<ModelRange>();
+  /** Their copies in all: a client may ask for very many loads at once. */
+  #loadingCopies = 0;
   /** What workers that came later are being given, or are to forget again as it was unloaded meanwhile. */
   readonly #equipping = new Set<ModelRange>();
   #unloading = 0;
@@ -267,9 +269,8 @@ export class Models {
   #refusal(path: string, copies: number): Refusal | null {
     if (copies < 1) return invalid("no_of_copies must be at least 1, got 0");
     if (this.#stored.isRemoved(path)) return invalid(`${path} was removed: upload it again`);
-    const coming = [...this.#loading].reduce((sum, { copies }) => sum + copies, 0);
     const room = Math.min(
-      this.#host.options.maxModels - this.groups.copies - coming,
+      this.#host.options.maxModels - this.groups.copies - this.#loadingCopies,
       MAX_MODEL_ID + 1 - this.#nextId,
     );
     if (copies <= room) return null;
@@ -311,11 +312,13 @@ export class Models {
     this.#nextId += copies;
     const range = { firstId, copies, path };
     this.#loading.add(range);
+    this.#loadingCopies += copies;
     this.#host.onLoad();
     const chosen = everywhere ? null : asked.map(({ peer }) => peer.link.peer);
     const load = this.#loadOn.bind(this);
     loadOnWorkers(this.#host.log, load, asked, range, (facts, specs, problem) => {
       this.#loading.delete(range);
+      this.#loadingCopies -= copies;
       this.#host.onLoad();
       if (facts !== null) this.#add({ ...range, chosen, facts, specs }, asked);
       done(firstId, facts, problem);

@@ -316,11 +316,12 @@ function openLogs(options: Options) {
   const epochNs = (ns: number) => (EPOCH_NS + BigInt(Math.round(ns))).toString();
   const requestsOf = requestColumns(epochNs);
   const actionsOf = actionColumns(epochNs);
-  clearLogs(directory, { [REQUEST_LOG]: requestsOf, [ACTION_LOG]: actionsOf });
+  const remedy = options.logDir === undefined ? undefined : "name another one with --log-dir";
+  clearLogs(directory, { [REQUEST_LOG]: requestsOf, [ACTION_LOG]: actionsOf }, remedy);
   // Flushed by size alone: a timer would be one more thing in the simulation's time.
   const still = { now: () => 0, at: () => ({ cancel: () => {} }) };
-  const requests = new TsvLog(still, openLog(`${directory}/${REQUEST_LOG}`, 1), requestsOf);
-  const actions = new TsvLog(still, openLog(`${directory}/${ACTION_LOG}`, 1), actionsOf);
+  const requests = new TsvLog(still, openLog(`${directory}/${REQUEST_LOG}`, 1, remedy), requestsOf);
+  const actions = new TsvLog(still, openLog(`${directory}/${ACTION_LOG}`, 1, remedy), actionsOf);
   return {
     requests,
     actions,

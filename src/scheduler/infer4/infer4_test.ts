@@ -173,7 +173,7 @@ Deno.test("a model whose demand one GPU cannot serve is copied, and no further t
   for (let gpu = 0; gpu < 4; gpu++) made.addGpu(gpu);
   made.setModel(0, RESNET50);
   made.setModel(1, RESNET50);
-  // A closed loop of 12: of each 25 ms of a GPU, they want 40.
+  // A closed loop of 12: of each 33 ms of a GPU, they want 40.
   made.onAnswer = ({ modelId }) => {
     if (modelId === 0 && made.clock.now() < 2 * SECOND) {
       made.clock.at(made.clock.now(), () => made.submit(0, 100 * MS));

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
-import { freePort } from "../src/cli/testing.ts";
+import { freePort } from "../src/cli/demo/processes.ts";
 import { INCLUDED } from "./compile.ts";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));

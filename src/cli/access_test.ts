@@ -1,7 +1,8 @@
 /** A cluster that has a token, as real processes. */
 import assert from "node:assert/strict";
 import { connect } from "../client/mod.ts";
-import { freePort, HOST, Processes } from "./testing.ts";
+import { freePort } from "./demo/processes.ts";
+import { HOST, Processes } from "./testing.ts";
 
 const TOKEN = "0123456789abcdef0123456789abcdef";
 

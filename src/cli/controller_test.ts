@@ -1,6 +1,7 @@
 /** The controller's command line, as a user meets it. */
 import assert from "node:assert/strict";
-import { freePort, HOST, Processes } from "./testing.ts";
+import { freePort } from "./demo/processes.ts";
+import { HOST, Processes } from "./testing.ts";
 
 Deno.test("a controller's command line that cannot be right ends with 2, and says what is wrong", async () => {
   await using processes = new Processes();

@@ -8,7 +8,8 @@ import {
   pixels,
   withBrowser,
 } from "../telemetry/report/browser_testing.ts";
-import { freePort, HOST, type Process, Processes } from "./testing.ts";
+import { freePort } from "./demo/processes.ts";
+import { HOST, type Process, Processes } from "./testing.ts";
 
 /** The machine may be busy: waiting costs nothing where it is not. */
 const PATIENCE_MS = 40_000;

@@ -1,7 +1,8 @@
 /** Workers and controllers that die while they serve, and come back: nothing is lost. */
 import assert from "node:assert/strict";
 import { connect, type Model, SECOND } from "../client/mod.ts";
-import { freePort, HOST, Processes } from "./testing.ts";
+import { freePort } from "./demo/processes.ts";
+import { HOST, Processes } from "./testing.ts";
 
 /** Long enough for any machine: what waits for a connection is then sent again, and not given up. */
 const DEADLINE_NS = 60 * SECOND;

@@ -5,7 +5,8 @@ import { Random } from "../core/random.ts";
 import { fuzzedHttp } from "../gateway/testing_fuzz.ts";
 import type { Role } from "../wire/roles.ts";
 import { fuzzed } from "../wire/testing_fuzz.ts";
-import { freePort, Processes } from "./testing.ts";
+import { freePort } from "./demo/processes.ts";
+import { Processes } from "./testing.ts";
 import { fuzz } from "./testing_fuzz.ts";
 
 const TOKEN = "0123456789abcdef0123456789abcdef";

@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { connect } from "../client/mod.ts";
-import { freePort, HOST, type Process, Processes } from "./testing.ts";
+import { freePort } from "./demo/processes.ts";
+import { HOST, type Process, Processes } from "./testing.ts";
 
 const MODELS = fileURLToPath(new URL("../../testdata/models", import.meta.url));
 

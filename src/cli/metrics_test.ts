@@ -1,7 +1,8 @@
 /** Metrics as Prometheus gets them: over HTTP, of each role as a process of its own. */
 import assert from "node:assert/strict";
 import { type Family, parseExposition } from "../telemetry/metrics/testing.ts";
-import { freePort, HOST, Processes } from "./testing.ts";
+import { freePort } from "./demo/processes.ts";
+import { HOST, Processes } from "./testing.ts";
 
 async function scrapeOf(port: number): Promise<Map<string, Family>> {
   const response = await fetch(`http://${HOST}:${port}/metrics`);

@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { TestAuthority } from "../wire/testing_tls.ts";
-import { freePort, HOST, Process } from "./testing.ts";
+import { freePort } from "./demo/processes.ts";
+import { HOST, Process } from "./testing.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const MAIN = `${ROOT}/main.ts`;

@@ -4,7 +4,8 @@ import { generateModels } from "../../testdata/generate.ts";
 import { writeModel } from "../worker/onnx/testing.ts";
 import type { Figure } from "./profile/benchmark.ts";
 import type { Check } from "./profile/check.ts";
-import { freePort, Processes } from "./testing.ts";
+import { freePort } from "./demo/processes.ts";
+import { Processes } from "./testing.ts";
 
 async function inDirectory(body: (directory: string) => Promise<void>): Promise<void> {
   const directory = Deno.makeTempDirSync();

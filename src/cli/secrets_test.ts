@@ -1,7 +1,8 @@
 /** That nothing which any role prints, logs or answers has any part of a token. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { freePort, HOST, type Process, Processes } from "./testing.ts";
+import { freePort } from "./demo/processes.ts";
+import { HOST, type Process, Processes } from "./testing.ts";
 
 const TOKEN = "Zq7xVw3kHy5fRt1pW4k9Vb2Ns8Lm6Jd";
 const WRONG = "Yp3vBn8sKx2gQc7tJ6h5Zr4wTf9Dm1e";

@@ -1,17 +1,12 @@
 /** For tests: Clockwork's programs as processes of their own, as a user runs them. */
 import assert from "node:assert/strict";
+import { freePort } from "./demo/processes.ts";
 import { RUN_SELF } from "./run_self.ts";
 
 /** After this, a test that hangs is made to fail: its processes are killed. */
 const HANG_MS = 90_000;
 
 export const HOST = "127.0.0.1";
-
-/** A port that nobody listens on now. */
-export function freePort(): number {
-  using listener = Deno.listen({ hostname: HOST, port: 0 });
-  return listener.addr.port;
-}
 
 /** The processes of one test; none outlives it. */
 export class Processes {

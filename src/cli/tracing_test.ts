@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import * as api from "@opentelemetry/api";
 import type { ActionRecord, RequestRecord } from "../telemetry/records.ts";
-import { freePort, HOST, Processes } from "./testing.ts";
+import { freePort } from "./demo/processes.ts";
+import { HOST, Processes } from "./testing.ts";
 import { Tracing } from "./tracing.ts";
 
 const PATIENCE_MS = 40_000;

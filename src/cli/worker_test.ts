@@ -5,14 +5,10 @@ import { SystemClock } from "../core/system_clock.ts";
 import type { Link } from "../wire/link.ts";
 import type { AnyMessage } from "../wire/messages.ts";
 import { connect } from "../wire/tcp.ts";
+import { freePort } from "./demo/processes.ts";
 
 const MAIN = fileURLToPath(new URL("../../main.ts", import.meta.url));
 const HOST = "127.0.0.1";
-
-function freePort(): number {
-  using listener = Deno.listen({ hostname: HOST, port: 0 });
-  return listener.addr.port;
-}
 
 class Clockwork {
   readonly #child: Deno.ChildProcess;

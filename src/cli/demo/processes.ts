@@ -103,10 +103,18 @@ export class ClockworkProcess {
   }
 }
 
-/** A TCP port that nobody listens on now. */
+/**
+ * A TCP port that nobody listens on now. Not one that a system would choose: it also gives those to outgoing
+ * connections, and to whoever asks next.
+ */
 export function freePort(): number {
-  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  const { port } = listener.addr;
-  listener.close();
-  return port;
+  for (let tries = 1;; tries++) {
+    const port = 10_000 + Math.floor(20_000 * Math.random());
+    try {
+      Deno.listen({ hostname: "127.0.0.1", port }).close();
+      return port;
+    } catch (error) {
+      if (tries === 100) throw error;
+    }
+  }
 }

@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { freePort, Processes } from "../testing.ts";
+import { freePort } from "../demo/processes.ts";
+import { Processes } from "../testing.ts";
 
 const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
 

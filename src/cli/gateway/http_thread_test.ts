@@ -6,7 +6,8 @@ import { CliError } from "../exit.ts";
 import type { GatewayConfig } from "./server.ts";
 import { DEFAULT_GATEWAY_LIMITS } from "../../gateway/options.ts";
 import { HttpThread } from "./http_thread.ts";
-import { freePort, HOST } from "../testing.ts";
+import { freePort } from "../demo/processes.ts";
+import { HOST } from "../testing.ts";
 
 function configOf(port: number): GatewayConfig {
   return {

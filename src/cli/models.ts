@@ -178,7 +178,7 @@ async function upload(
   if (json) return console.log(JSON.stringify(uploaded));
   const where = uploaded.workers === null
     ? "was there already"
-    : `is on ${uploaded.workers} workers`;
+    : `is on ${countOfWorkers(uploaded.workers)}`;
   console.log(`${uploaded.path} ${where}`);
 }
 
@@ -199,7 +199,7 @@ async function listUploads(client: ClockworkClient, { json }: Options): Promise<
   if (json) return console.log(JSON.stringify(uploads));
   for (const { path, bytes, workers, copies } of uploads) {
     const state = copies === 0 ? "not loaded" : copies === 1 ? "1 copy" : `${copies} copies`;
-    const where = workers === 1 ? "1 worker" : `${workers} workers`;
+    const where = countOfWorkers(workers);
     console.log(
       `${describeBytes(bytes).padStart(9)}  ${where.padEnd(11)} ${state.padEnd(12)} ${path}`,
     );
@@ -218,7 +218,7 @@ async function remove(
     const result = await client.removeUpload(path);
     removed.push({ path, ...result });
     const { workers, problems } = result;
-    if (!json && workers > 0) console.log(`Removed ${path} from ${workers} workers`);
+    if (!json && workers > 0) console.log(`Removed ${path} from ${countOfWorkers(workers)}`);
     else if (!json && problems === "") console.log(`${path} was not there`);
   }
   if (json) console.log(JSON.stringify(removed));
@@ -239,4 +239,8 @@ function nameOf(path: string): string {
 
 function show(text: string): void {
   Deno.stderr.writeSync(new TextEncoder().encode(text));
+}
+
+function countOfWorkers(n: number): string {
+  return n === 1 ? "1 worker" : `${n} workers`;
 }

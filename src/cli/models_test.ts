@@ -63,7 +63,7 @@ Deno.test("a model is uploaded to a real worker, loaded, served, brought to a ne
 
     // The second worker's disk is free again, and so is the first one's when it is back.
     const removed = await models("remove", path);
-    assert.equal(removed.stdout, `Removed ${path} from 1 workers\n`, removed.stderr);
+    assert.equal(removed.stdout, `Removed ${path} from 1 worker\n`, removed.stderr);
     const folder2 = `${root}/second/${path}`;
     await assert.rejects(Deno.stat(folder2), Deno.errors.NotFound);
     const gone = await models("remove", path);

@@ -18,7 +18,7 @@ import { ModelDirs } from "../worker/model_dirs.ts";
 import { modelReader } from "../worker/emulated/model.ts";
 import { intervalLine, summaryJson, summaryLines } from "./client_output.ts";
 import { CliError, UsageError } from "./exit.ts";
-import { ACTION_LOG, clearLogs, openLog, REQUEST_LOG } from "./logs/log_file.ts";
+import { ACTION_LOG, claimLogs, openLog, REQUEST_LOG } from "./logs/log_file.ts";
 import { parseDuration, parseInteger } from "./options/parse.ts";
 import { schedulers } from "./schedulers.ts";
 import { modelDir } from "./serve_worker.ts";
@@ -317,7 +317,11 @@ function openLogs(options: Options) {
   const requestsOf = requestColumns(epochNs);
   const actionsOf = actionColumns(epochNs);
   const remedy = options.logDir === undefined ? undefined : "name another one with --log-dir";
-  clearLogs(directory, { [REQUEST_LOG]: requestsOf, [ACTION_LOG]: actionsOf }, remedy);
+  const release = claimLogs(
+    directory,
+    { [REQUEST_LOG]: requestsOf, [ACTION_LOG]: actionsOf },
+    remedy,
+  );
   // Flushed by size alone: a timer would be one more thing in the simulation's time.
   const still = { now: () => 0, at: () => ({ cancel: () => {} }) };
   const requests = new TsvLog(still, openLog(`${directory}/${REQUEST_LOG}`, 1, remedy), requestsOf);
@@ -328,6 +332,7 @@ function openLogs(options: Options) {
     close: () => {
       requests.close();
       actions.close();
+      release();
     },
   };
 }

@@ -8,7 +8,7 @@ import {
   type RequestRecord,
 } from "../../telemetry/records.ts";
 import { TsvLog } from "../../telemetry/tsv_log.ts";
-import { ACTION_LOG, clearLogs, epochOf, REQUEST_LOG } from "./log_file.ts";
+import { ACTION_LOG, claimLogs, epochOf, REQUEST_LOG } from "./log_file.ts";
 import { LogWriter } from "./log_writer.ts";
 
 export interface ControllerLogs {
@@ -39,7 +39,7 @@ export function openControllerLogs(
   const epochNs = epochOf(clock);
   const ofRequests = requestColumns(epochNs);
   const ofActions = actionColumns(epochNs);
-  clearLogs(directory, { [REQUEST_LOG]: ofRequests, [ACTION_LOG]: ofActions });
+  const release = claimLogs(directory, { [REQUEST_LOG]: ofRequests, [ACTION_LOG]: ofActions });
   const writer = new LogWriter();
   const open = <Row>(what: string, name: string, columns: Columns<Row>) => {
     const path = `${directory}/${name}`;
@@ -56,6 +56,7 @@ export function openControllerLogs(
       requests.close();
       actions.close();
       writer.close();
+      release();
     },
   };
 }

@@ -51,35 +51,63 @@ export function logFiles(directory: string, name: string): string[] {
  *
  * @param logs the columns of each log, by name.
  * @param remedy ends the message when this cannot be done.
- * @throws {CliError} when the directory cannot be made or written.
+ * @returns lets other processes have the logs, which until then they cannot, unless this one ends.
+ * @throws {CliError} when the directory cannot be made or written, or another process has the logs.
  */
-export function clearLogs(
+export function claimLogs(
   directory: string,
   logs: Readonly<Record<string, Columns<never>>>,
   remedy = SET_LOG_DIR,
-): void {
+): () => void {
+  const first = join(directory, Object.keys(logs)[0]!);
+  let lock: Deno.FsFile;
   try {
     Deno.mkdirSync(directory, { recursive: true });
-    const files = Object.keys(logs).flatMap((name) => logFiles(directory, name));
-    const haveRows = Object.entries(logs).some(([name, columns]) => {
-      const paths = logFiles(directory, name);
-      return paths.length > 1 ||
-        paths.some((path) => Deno.statSync(path).size > headerOf(columns).length);
-    });
-    if (haveRows) {
-      const previous = join(directory, PREVIOUS);
-      Deno.mkdirSync(previous, { recursive: true });
-      for (const name of Object.keys(logs)) {
-        for (const path of logFiles(previous, name)) Deno.removeSync(path);
-      }
-      for (const path of files) {
-        Deno.renameSync(path, join(previous, basename(path)));
-      }
-    } else {
-      for (const path of files) Deno.removeSync(path);
-    }
+    lock = Deno.openSync(`${first}.lock`, { create: true, write: true });
   } catch (error) {
-    throw unwritable(join(directory, Object.keys(logs)[0]!), error as Error, remedy);
+    throw unwritable(first, error as Error, remedy);
+  }
+  try {
+    if (isTaken(lock)) throw new Error("another process that is running writes it");
+    clearLogs(directory, logs);
+  } catch (error) {
+    lock.close();
+    throw unwritable(first, error as Error, remedy);
+  }
+  let held = true;
+  return () => {
+    if (held) lock.close();
+    held = false;
+  };
+}
+
+function isTaken(lock: Deno.FsFile): boolean {
+  try {
+    return !lock.tryLockSync(true);
+  } catch {
+    // Some network file systems have no locks: then everybody must take care.
+    return false;
+  }
+}
+
+function clearLogs(directory: string, logs: Readonly<Record<string, Columns<never>>>): void {
+  const files = Object.keys(logs).flatMap((name) => logFiles(directory, name));
+  const haveRows = Object.entries(logs).some(([name, columns]) => {
+    const paths = logFiles(directory, name);
+    return paths.length > 1 ||
+      paths.some((path) => Deno.statSync(path).size > headerOf(columns).length);
+  });
+  if (haveRows) {
+    const previous = join(directory, PREVIOUS);
+    Deno.mkdirSync(previous, { recursive: true });
+    for (const name of Object.keys(logs)) {
+      for (const path of logFiles(previous, name)) Deno.removeSync(path);
+    }
+    for (const path of files) {
+      Deno.renameSync(path, join(previous, basename(path)));
+    }
+  } else {
+    for (const path of files) Deno.removeSync(path);
   }
 }
 

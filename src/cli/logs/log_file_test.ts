@@ -4,7 +4,7 @@ import { actionColumns, requestColumns } from "../../telemetry/records.ts";
 import { SECOND } from "../../core/clock.ts";
 import { VirtualClock } from "../../core/virtual_clock.ts";
 import { headerOf, TsvLog } from "../../telemetry/tsv_log.ts";
-import { ACTION_LOG, clearLogs, logFiles, openLog, PREVIOUS, REQUEST_LOG } from "./log_file.ts";
+import { ACTION_LOG, claimLogs, logFiles, openLog, PREVIOUS, REQUEST_LOG } from "./log_file.ts";
 
 const LOGS = {
   [REQUEST_LOG]: requestColumns(String),
@@ -84,7 +84,7 @@ Deno.test(
   "a new controller moves the logs of the last one away, unless they hold nothing",
   inDirectory((root) => {
     const directory = `${root}/made/if/missing`;
-    clearLogs(directory, LOGS);
+    claimLogs(directory, LOGS)();
     const write = (name: string, text: string) =>
       Deno.writeTextFileSync(`${directory}/${name}`, text);
     const headers = headerOf(LOGS[REQUEST_LOG]);
@@ -93,8 +93,8 @@ Deno.test(
     write(`${REQUEST_LOG}.2`, headers + "1\n");
     write(ACTION_LOG, headerOf(LOGS[ACTION_LOG]));
     write("notes.txt", "mine");
-    clearLogs(directory, LOGS);
-    assert.deepEqual(names(directory), ["notes.txt", PREVIOUS]);
+    claimLogs(directory, LOGS)();
+    assert.deepEqual(names(directory), [`${REQUEST_LOG}.lock`, "notes.txt", PREVIOUS]);
     const previous = `${directory}/${PREVIOUS}`;
     assert.deepEqual(
       logFiles(previous, REQUEST_LOG).map((file) => Deno.readTextFileSync(file).at(-2)),
@@ -104,15 +104,33 @@ Deno.test(
     // A controller that did nothing, as when its worker was not there, pushes nothing out.
     write(REQUEST_LOG, headers);
     write(ACTION_LOG, headerOf(LOGS[ACTION_LOG]));
-    clearLogs(directory, LOGS);
+    claimLogs(directory, LOGS)();
     assert.equal(logFiles(previous, REQUEST_LOG).length, 3);
-    assert.deepEqual(names(directory), ["notes.txt", PREVIOUS]);
+    assert.deepEqual(names(directory), [`${REQUEST_LOG}.lock`, "notes.txt", PREVIOUS]);
 
     // Only the last is kept: what is on disk stays bounded.
     write(REQUEST_LOG, headers + "4\n");
-    clearLogs(directory, LOGS);
+    claimLogs(directory, LOGS)();
     assert.deepEqual(names(previous), [REQUEST_LOG]);
     assert.equal(read(previous, REQUEST_LOG), headers + "4\n");
+  }),
+);
+
+Deno.test(
+  "logs of a process that runs are left to it",
+  inDirectory((directory) => {
+    const release = claimLogs(directory, LOGS);
+    Deno.writeTextFileSync(`${directory}/${REQUEST_LOG}`, headerOf(LOGS[REQUEST_LOG]) + "1\n");
+    assert.throws(() => claimLogs(directory, LOGS), {
+      name: "CliError",
+      message: /request_log\.tsv: another process that is running writes it; set CLOCKWORK_LOG_DIR/,
+    });
+    assert.equal(logFiles(directory, REQUEST_LOG).length, 1);
+    release();
+    // As at the end of a process that has closed its logs already.
+    release();
+    claimLogs(directory, LOGS)();
+    assert.equal(logFiles(directory, REQUEST_LOG).length, 0);
   }),
 );
 
@@ -120,7 +138,7 @@ Deno.test(
   "a directory that cannot be made is told with what to do",
   inDirectory((root) => {
     Deno.writeTextFileSync(`${root}/file`, "");
-    assert.throws(() => clearLogs(`${root}/file/logs`, LOGS), {
+    assert.throws(() => claimLogs(`${root}/file/logs`, LOGS), {
       name: "CliError",
       message:
         /^cannot write the log .*\/file\/logs\/clockwork_request_log\.tsv: .*CLOCKWORK_LOG_DIR/,

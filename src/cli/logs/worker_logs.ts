@@ -10,7 +10,7 @@ import {
 } from "../../telemetry/worker_records.ts";
 import type { WorkerConfig } from "../../worker/config.ts";
 import {
-  clearLogs,
+  claimLogs,
   closeAtExit,
   DEFAULT_LOG_FILE_MB,
   DEFAULT_LOG_FILES,
@@ -43,7 +43,7 @@ export function openWorkerLogs(
   const ofActions = enable_action_telemetry ? workerActionColumns(epochNs) : null;
   const ofTasks = enable_task_telemetry ? workerTaskColumns(epochNs) : null;
   if (ofActions === null && ofTasks === null) return null;
-  clearLogs(
+  const release = claimLogs(
     telemetry_log_dir,
     {
       ...(ofActions === null ? {} : { [WORKER_ACTION_LOG]: ofActions }),
@@ -65,6 +65,7 @@ export function openWorkerLogs(
     actions?.close();
     tasks?.close();
     writer.close();
+    release();
   };
   closeAtExit(close);
   return {

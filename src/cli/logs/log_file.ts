@@ -68,7 +68,9 @@ export function claimLogs(
     throw unwritable(first, error as Error, remedy);
   }
   try {
-    if (isTaken(lock)) throw new Error("another process that is running writes it");
+    if (isTaken(lock)) {
+      throw new Error("another process writes it, and each needs its own directory");
+    }
     clearLogs(directory, logs);
   } catch (error) {
     lock.close();

@@ -123,7 +123,8 @@ Deno.test(
     Deno.writeTextFileSync(`${directory}/${REQUEST_LOG}`, headerOf(LOGS[REQUEST_LOG]) + "1\n");
     assert.throws(() => claimLogs(directory, LOGS), {
       name: "CliError",
-      message: /request_log\.tsv: another process that is running writes it; set CLOCKWORK_LOG_DIR/,
+      message:
+        /request_log\.tsv: another process writes it, and each needs its own directory; set CLOCKWORK_LOG_DIR/,
     });
     assert.equal(logFiles(directory, REQUEST_LOG).length, 1);
     release();
